@@ -1,0 +1,47 @@
+"""Compiling the kernels before they are needed, with a progress bar instead of a silent half minute."""
+
+import numpy as np
+from tqdm import tqdm
+
+from repvgg_np.kernels import activation, batch_norm
+from repvgg_np.kernels.convolution import conv2d, conv2d_backward
+
+
+def warm_up(training, dtype=np.float32, progress=True):
+    """Compile the kernels that a network needs, or fetch their machine code from an earlier start.
+
+    Parameters
+    ----------
+    training : bool
+        Whether the backward pass is needed too.
+    dtype : dtype
+        float32 or float64.
+    progress : bool
+        Whether to show a bar on stderr.
+    """
+    x, grad = np.zeros((1, 4, 4, 4), dtype), np.zeros((1, 4, 2, 2), dtype)
+    kernel = np.zeros((4, 4, 3, 3), dtype)
+    row, column = np.zeros((16, 4), dtype), np.zeros(4, dtype)
+    steps = {
+        "Winograd convolution": lambda: conv2d(x, kernel, column, 1, 1, algorithm="winograd"),
+        "im2col convolution": lambda: conv2d(x, kernel, column, 2, 1, algorithm="im2col"),
+        "batch norm": lambda: batch_norm.scale_and_shift(row, column, column, row),
+        "ReLU": lambda: activation.relu(row.reshape(-1), row.reshape(-1)),
+        "average pooling": lambda: activation.global_average_pool(np.zeros((1, 2, 2, 4), dtype), np.zeros((1, 4), dtype)),
+    }
+    if training:
+        std = np.ones(4, dtype)
+        sums = np.zeros(4, np.float64)
+        steps |= {
+            "gradients of the convolution": lambda: conv2d_backward(grad, x, kernel, 2, 1),
+            "statistics of batch norm": lambda: batch_norm.batch_statistics(row),
+            "gradients of batch norm": lambda: (
+                batch_norm.parameter_gradients(row, row, column, std),
+                batch_norm.input_gradient(row, row, column, column, std, sums, sums),
+            ),
+            "gradient of ReLU": lambda: activation.relu_backward(row.reshape(-1), row.reshape(-1), row.reshape(-1)),
+        }
+    bar = tqdm(steps.items(), desc="compiling kernels (kept for the next start)", disable=not progress, leave=False)
+    for name, compile_it in bar:
+        bar.set_postfix_str(name)
+        compile_it()

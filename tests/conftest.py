@@ -1,0 +1,32 @@
+"""The one Hypothesis profile, and what all tests share."""
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Without the JIT every kernel is a Python loop: the same theorems, on fewer examples.
+WITHOUT_JIT = bool(numba.config.DISABLE_JIT)
+settings.register_profile(
+    "repvgg_np",
+    parent=settings.get_profile("ci"),
+    max_examples=8 if WITHOUT_JIT else 60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repvgg_np")
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out what takes minutes as plain Python; the jitted pass runs it."""
+    if WITHOUT_JIT:
+        skip = pytest.mark.skip(reason="too slow as plain Python; the jitted pass runs it")
+        for item in items:
+            if item.get_closest_marker("slow_without_jit"):
+                item.add_marker(skip)
+
+
+@pytest.fixture
+def rng():
+    """Return a generator with a fixed seed."""
+    return np.random.default_rng(0)
