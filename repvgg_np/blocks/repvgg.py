@@ -1,0 +1,116 @@
+"""The RepVGG block (section 3.3 of the paper): three branches in training, one 3x3 convolution in inference."""
+
+import numpy as np
+
+from repvgg_np.blocks.conv_batch_norm import ConvBatchNorm, fold_bn
+from repvgg_np.fuse import fuse_branches, identity_kernel
+from repvgg_np.layers import BatchNorm2d, Conv2d, Layer, ReLU, relu_backward
+
+
+class RepVGGBlock(Layer):
+    """The training form: `ReLU(BN3(X * W3) + BN1(X * W1) + BN0(X))`.
+
+    The identity branch exists where input and output have the same shape: as many channels, and stride 1.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    stride : int
+    groups : int
+    rng : numpy.random.Generator
+        Draws the first weights.
+    dtype : dtype
+
+    Attributes
+    ----------
+    dense, pointwise : ConvBatchNorm
+        The 3x3 and the 1x1 branch; in a state dict "rbr_dense" and "rbr_1x1".
+    identity : BatchNorm2d or None
+        In a state dict "rbr_identity".
+    """
+
+    def __init__(self, in_channels, out_channels, stride=1, groups=1, *, rng, dtype=np.float32):
+        super().__init__()
+        self.in_channels, self.out_channels, self.stride, self.groups = in_channels, out_channels, stride, groups
+        same_shape = in_channels == out_channels and stride == 1
+        self.identity = self.add_child("rbr_identity", BatchNorm2d(out_channels, dtype=dtype)) if same_shape else None
+        dense = ConvBatchNorm(in_channels, out_channels, 3, stride, 1, groups, rng=rng, dtype=dtype)
+        self.dense = self.add_child("rbr_dense", dense)
+        pointwise = ConvBatchNorm(in_channels, out_channels, 1, stride, 0, groups, rng=rng, dtype=dtype)
+        self.pointwise = self.add_child("rbr_1x1", pointwise)
+        self.relu = ReLU()
+        self.add_child("nonlinearity", self.relu)
+
+    def forward(self, x):
+        """Add the branches, then ReLU: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
+        total = self.dense(x)
+        total += self.pointwise(x)
+        if self.identity is not None:
+            total += self.identity(x)
+        return self.relu(total)
+
+    def backward(self, grad_out):
+        """Give every branch the gradient of the sum; add up what they return."""
+        grad_sum = self.relu.backward(grad_out)
+        grad_x = self.dense.backward(grad_sum)
+        grad_x += self.pointwise.backward(grad_sum)
+        if self.identity is not None:
+            grad_x += self.identity.backward(grad_sum)
+        return grad_x
+
+    def convolutions(self):
+        """Return each branch as the kernel of a convolution without bias and the batch norm after it.
+
+        The identity branch is a convolution too, with the 1x1 kernel that copies its input.
+        """
+        pairs = [(self.dense.conv.weight.peek(), self.dense.bn), (self.pointwise.conv.weight.peek(), self.pointwise.bn)]
+        if self.identity is not None:
+            unit = identity_kernel(self.out_channels, self.groups, self.identity.gamma.peek().dtype)
+            pairs.append((unit, self.identity))
+        return pairs
+
+    def fused(self):
+        """Return the inference form, a new block."""
+        kernel, bias = fuse_branches([fold_bn(kernel, bn) for kernel, bn in self.convolutions()])
+        return FusedRepVGGBlock(kernel, bias, self.stride, self.groups)
+
+
+class FusedRepVGGBlock(Layer):
+    """The inference form: `ReLU(X * W + b)`, a 3x3 convolution with a bias.
+
+    Parameters
+    ----------
+    kernel : ndarray (C_out, C_in / groups, 3, 3)
+    bias : ndarray (C_out,)
+    stride, groups : int
+
+    Attributes
+    ----------
+    reparam : Conv2d
+        In a state dict "rbr_reparam".
+    """
+
+    def __init__(self, kernel, bias, stride=1, groups=1):
+        super().__init__()
+        out_channels, depth_in = kernel.shape[:2]
+        self.in_channels, self.out_channels, self.stride, self.groups = depth_in * groups, out_channels, stride, groups
+        conv = Conv2d(self.in_channels, out_channels, 3, stride, 1, groups, True, rng=None, dtype=kernel.dtype)
+        conv.load_state_dict({"weight": kernel, "bias": bias})
+        self.reparam = self.add_child("rbr_reparam", conv)
+        self._out = None
+
+    def forward(self, x):
+        """Convolve and apply ReLU in one pass: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
+        out = self.reparam.forward(x, relu=True)
+        self._out = out if self.training else None
+        return out
+
+    def backward(self, grad_out):
+        """Pass the gradient back, for whoever trains the plain network further."""
+        if self._out is None:
+            raise ValueError("backward needs a forward pass in training mode before it")
+        return self.reparam.backward(relu_backward(grad_out, self._out))
+
+    def forget(self):
+        """Drop the output that was kept for `backward`."""
+        self._out = None

@@ -1,0 +1,125 @@
+"""The convolution layer, and the linear layer, which is a 1x1 convolution of a picture of one pixel."""
+
+import numpy as np
+
+from repvgg_np.kernels import choose_algorithm, conv2d, conv2d_backward, prepare_kernel
+from repvgg_np.kernels.layout import as_pair
+from repvgg_np.layers.layer import Layer
+
+
+class Conv2d(Layer):
+    """A convolution with any kernel size, stride, padding and groups.
+
+    Weights are drawn as PyTorch draws them: uniform within 1 / sqrt(fan_in).
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int or pair of int
+    stride, padding : int or pair of int
+    groups : int
+    bias : bool
+    rng : numpy.random.Generator or None
+        Draws the first weights; None leaves them zero, for a caller who fills them.
+    dtype : dtype
+        float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If `groups` does not divide both channel counts, or an option is out of range.
+    """
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, groups=1, bias=True, *, rng, dtype=np.float32
+    ):
+        super().__init__()
+        k_h, k_w = as_pair("kernel_size", kernel_size, 1)
+        self.stride, self.padding = as_pair("stride", stride, 1), as_pair("padding", padding, 0)
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
+            as_pair(name, value, 1)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"groups must divide {in_channels} and {out_channels} channels, got {groups}")
+        self.groups = groups
+        fan_in = in_channels // groups * k_h * k_w
+        shape = (out_channels, in_channels // groups, k_h, k_w)
+        self.weight = self.add_parameter("weight", _uniform(rng, shape, fan_in, dtype))
+        self.bias = self.add_parameter("bias", _uniform(rng, (out_channels,), fan_in, dtype)) if bias else None
+        self._x = None
+
+    def forward(self, x, relu=False):
+        """Convolve `x` (N, C_in, H, W); with `relu`, replace what is negative by zero in the same pass over memory."""
+        weight = self.weight.peek()
+        bias = None if self.bias is None else self.bias.peek()
+        algorithm = choose_algorithm(weight.shape, self.stride, self.groups)
+        prepared = None
+        if not self.training:
+            prepared = self.weight.prepared(algorithm, lambda data: prepare_kernel(data, self.groups, algorithm))
+        self._x = x if self.training else None
+        return conv2d(x, weight, bias, self.stride, self.padding, self.groups, algorithm, relu, prepared)
+
+    def backward(self, grad_out):
+        """Set the gradients of weight and bias; return that of the input."""
+        if self._x is None:
+            raise ValueError("backward needs a forward pass in training mode before it")
+        grad_x, self.weight.grad, grad_bias = conv2d_backward(
+            grad_out, self._x, self.weight.peek(), self.stride, self.padding, self.groups
+        )
+        if self.bias is not None:
+            self.bias.grad = grad_bias
+        return grad_x
+
+    def forget(self):
+        """Drop the input that was kept for `backward`."""
+        self._x = None
+
+
+class Linear(Layer):
+    """A matrix product and a bias: the classifier.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    rng : numpy.random.Generator or None
+        Draws the first weights, uniform within 1 / sqrt(in_features); None leaves them zero.
+    dtype : dtype
+        float32 or float64.
+    """
+
+    def __init__(self, in_features, out_features, *, rng, dtype=np.float32):
+        super().__init__()
+        self.weight = self.add_parameter("weight", _uniform(rng, (out_features, in_features), in_features, dtype))
+        self.bias = self.add_parameter("bias", _uniform(rng, (out_features,), in_features, dtype))
+        self._x = None
+
+    def forward(self, x):
+        """Map `x` (N, in_features) to (N, out_features)."""
+        weight = self.weight.peek()[:, :, None, None]
+        prepared = None
+        if not self.training:
+            prepared = self.weight.prepared("im2col", lambda data: prepare_kernel(data[:, :, None, None], 1, "im2col"))
+        self._x = x if self.training else None
+        # (N, C) -> (N, C, 1, 1), a picture of one pixel, and back
+        return conv2d(x[:, :, None, None], weight, self.bias.peek(), 1, 0, 1, "im2col", False, prepared)[:, :, 0, 0]
+
+    def backward(self, grad_out):
+        """Set the gradients of weight and bias; return that of the input."""
+        if self._x is None:
+            raise ValueError("backward needs a forward pass in training mode before it")
+        grad_x, grad_weight, self.bias.grad = conv2d_backward(
+            grad_out[:, :, None, None], self._x[:, :, None, None], self.weight.peek()[:, :, None, None], 1, 0
+        )
+        self.weight.grad = grad_weight[:, :, 0, 0]
+        return grad_x[:, :, 0, 0]
+
+    def forget(self):
+        """Drop the input that was kept for `backward`."""
+        self._x = None
+
+
+def _uniform(rng, shape, fan_in, dtype):
+    """Draw an array uniformly within 1 / sqrt(fan_in); without a generator, make one of zeros."""
+    if rng is None:
+        return np.zeros(shape, dtype)
+    bound = 1 / np.sqrt(fan_in)
+    return rng.uniform(-bound, bound, shape).astype(dtype)

@@ -1,0 +1,218 @@
+"""Is the fused network the same function? Block by block, with a bound that rounding cannot exceed.
+
+Both forms of a block get the same input X, in inference mode. In exact arithmetic they are equal. In floating point, with
+s_b = gamma_b / sigma_b for the branches b = 3x3, 1x1, identity, let
+
+    S = |X| * (sum over b of |s_b W_b|)  +  sum over b of (|beta_b| + |mu_b s_b|)
+
+* The branch form rounds n times for a convolution, 5 times for `gamma / sqrt(var + eps)` and `beta - mean scale`, twice for
+  `scale x + shift`, twice for the additions of branches: it is off by at most gamma_(n + 9) S.
+* The fused form rounds 4 times for `kernel scale`, 5 times for a bias, twice for the additions of branches, n times for
+  its convolution, which begins with the bias: it is off by at most gamma_(n + 8) S.
+
+ReLU brings numbers closer together, never apart. So the two differ by at most 2 gamma_(n + 9) S, element by element. S is
+itself computed in floating point, and may come out too small by a factor of 1 - gamma_(n + 9), by which the bound is divided.
+Where Winograd computes a 3x3 convolution, "*" in S and n are Winograd's (see `rounding.py`). A difference above the bound is not rounding: the fusion, or a file, is wrong.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from repvgg_np.kernels import choose_algorithm
+from repvgg_np.rounding import absolute_convolution, gamma, roundings, underflow_guard
+
+
+@dataclass(frozen=True)
+class BlockReport:
+    """How one block's two forms compare.
+
+    Attributes
+    ----------
+    name : str
+    algorithm : str
+        Of its fused convolution.
+    max_error : float
+        The largest difference of an output.
+    bound : float
+        The rounding bound for that output.
+    share : float
+        The largest quotient of difference and bound over all outputs: at most 1 if the two forms agree.
+    """
+
+    name: str
+    algorithm: str
+    max_error: float
+    bound: float
+    share: float
+
+    @property
+    def ok(self):
+        """Whether every output differs by no more than rounding can explain."""
+        return self.share <= 1  # False for a NaN
+
+
+@dataclass(frozen=True)
+class FusionReport:
+    """How a network's two forms compare.
+
+    Attributes
+    ----------
+    blocks : list of BlockReport
+    logits_error : float
+        The largest difference of a logit, between the two whole networks.
+    changed_predictions, pictures : int
+        How many of the pictures are classified differently.
+    notes : list of str
+        What the reader should know about the comparison.
+    """
+
+    blocks: list
+    logits_error: float
+    changed_predictions: int
+    pictures: int
+    notes: list
+
+    @property
+    def ok(self):
+        """Whether every block differs by no more than rounding can explain, and the logits are finite."""
+        return all(block.ok for block in self.blocks) and bool(np.isfinite(self.logits_error))
+
+    @property
+    def worst(self):
+        """The block whose difference takes the largest share of its bound."""
+        return max(self.blocks, key=lambda block: np.inf if np.isnan(block.share) else block.share)
+
+    @property
+    def max_error(self):
+        """The largest difference of an output in the worst block."""
+        return self.worst.max_error
+
+    @property
+    def bound(self):
+        """The rounding bound for that output."""
+        return self.worst.bound
+
+    def __str__(self):
+        """Return a table: a line for each block, then the whole network."""
+        width = max(len(block.name) for block in self.blocks)
+        lines = [f"{'block':<{width}}  {'by':<9} {'largest error':>13} {'its bound':>10} {'share of bound':>15}"]
+        for block in self.blocks:
+            verdict = "" if block.ok else "  <- more than rounding"
+            lines.append(
+                f"{block.name:<{width}}  {block.algorithm:<9} {block.max_error:>13.2e} {block.bound:>10.2e} "
+                f"{block.share:>14.2%}{verdict}"
+            )
+        lines.append(
+            f"whole network: logits differ by at most {self.logits_error:.2e}; "
+            f"{self.changed_predictions} of {self.pictures} predictions changed"
+        )
+        lines += [f"note: {note}" for note in self.notes]
+        lines.append("equal within rounding" if self.ok else "NOT equal: the difference is more than rounding")
+        return "\n".join(lines)
+
+
+def verify_fusion(model, x, fused=None):
+    """Compare a network with its fused form.
+
+    Parameters
+    ----------
+    model : RepVGG
+        In its training form. It is compared in inference mode, whatever mode it is in, and left in that mode.
+    x : ndarray (N, 3, H, W)
+        Pictures, normalised as in training.
+    fused : RepVGG, optional
+        The inference form to compare with, from a file, say. Without it, the network is fused here.
+
+    Returns
+    -------
+    FusionReport
+
+    Raises
+    ------
+    ValueError
+        If the network has no branches (left), a running variance is negative or NaN, the pictures are not finite, or
+        `fused` is another architecture.
+    """
+    if getattr(model, "form", None) != "training":
+        raise ValueError("model must be in its training form, with branches to compare; got the inference form")
+    if fused is not None and [name for name, _ in fused.blocks()] != [name for name, _ in model.blocks()]:
+        raise ValueError("fused must have the same blocks as model, got another architecture")
+    if len(x) == 0 or not np.isfinite(x).all():
+        raise ValueError("x must hold at least one picture, and only finite numbers")
+    check_statistics(model)
+    notes = []
+    was_training = model.training
+    if was_training:
+        notes.append(
+            "the model was in training mode, where batch norm uses the statistics of the batch; both forms were compared in "
+            "inference mode"
+        )
+    model.eval()
+    try:
+        fused = model.fused() if fused is None else fused
+        fused.eval()
+        blocks, activation = [], x
+        for (name, block), (_, fused_block) in zip(model.blocks(), fused.blocks(), strict=True):
+            out = block(activation)
+            blocks.append(_compare(name, block, activation, out, fused_block(activation)))
+            activation = out
+        logits, fused_logits = model(x), fused(x)
+    finally:
+        model.train(was_training)
+    changed = int((logits.argmax(axis=1) != fused_logits.argmax(axis=1)).sum())
+    return FusionReport(blocks, float(np.abs(logits - fused_logits).max()), changed, len(x), notes)
+
+
+def check_statistics(model):
+    """Refuse a network whose running variances are negative or NaN: there is nothing to compare then.
+
+    Raises
+    ------
+    ValueError
+        With the name of the first such array.
+    """
+    for name, array in model.state_dict().items():
+        if name.endswith("running_var") and not (array >= 0).all():
+            raise ValueError(f"{name} must not be negative or NaN, got {array[~(array >= 0)][0]}: the file is damaged")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+
+
+def fusion_bound(block, x):
+    """Compute the bound on the difference of a block's two forms: `2 gamma_(n + 9) S / (1 - gamma_(n + 9))`.
+
+    Parameters
+    ----------
+    block : RepVGGBlock
+        In inference mode.
+    x : ndarray (N, C_in, H, W)
+
+    Returns
+    -------
+    bound : ndarray (N, C_out, H_out, W_out)
+    algorithm : str
+        Of the fused convolution.
+    """
+    kernels, constants = [], 0
+    for kernel, norm in block.convolutions():
+        scale = np.abs(norm.gamma.peek()) / np.sqrt(norm.running_var + norm.running_var.dtype.type(norm.eps))
+        border = ((0, 0), (0, 0), ((3 - kernel.shape[2]) // 2,) * 2, ((3 - kernel.shape[3]) // 2,) * 2)
+        kernels.append(np.pad(np.abs(kernel) * scale[:, None, None, None], border))
+        constants = constants + np.abs(norm.beta.peek()) + np.abs(norm.running_mean) * scale
+    kernel = sum(kernels)
+    stride, padding = (block.stride, block.stride), (1, 1)
+    algorithm = choose_algorithm(kernel.shape, stride, block.groups)
+    magnitude = absolute_convolution(x, kernel, stride, padding, block.groups, algorithm)
+    magnitude += constants[:, None, None] + underflow_guard(x.dtype)
+    relative = gamma(roundings(kernel.shape, algorithm) + 9, x.dtype)
+    return magnitude * x.dtype.type(2 * relative / (1 - relative)), algorithm
+
+
+def _compare(name, block, x, out, fused_out):
+    """Compare the outputs of a block's two forms for the same input."""
+    bound, algorithm = fusion_bound(block, x)
+    error = np.abs(out - fused_out)
+    worst = np.unravel_index(np.argmax(error), error.shape)  # of several NaNs the first
+    share = float((error / bound).max())
+    return BlockReport(name, algorithm, float(error[worst]), float(bound[worst]), share)
