@@ -5,13 +5,13 @@ In training a RepVGG block computes
     Y = BN3(X * W3) + BN1(X * W1) + BN0(X)
 
 with a 3x3 kernel W3, a 1x1 kernel W1 and an identity (where input and output have the same shape), each followed by a
-batch norm of its own. In inference a batch norm is a straight line for each channel, so all of this is linear in X, and the
-sum is one convolution with a bias. Three steps:
+batch norm of its own. In inference a batch norm is a straight line for each channel, so all of this is linear in X,
+and the sum is one convolution with a bias. Three steps:
 
 1. `fold_batch_norm` writes a batch norm into the kernel before it:    W'_i = (gamma_i / sigma_i) W_i,
    b'_i = beta_i - mu_i gamma_i / sigma_i     (equation 3; sigma is the standard deviation, mu the mean, i the channel).
-2. `identity_kernel` and `pad_1x1_to_3x3` make every branch a 3x3 convolution: the identity is a 1x1 convolution with the
-   unit matrix, and a 1x1 kernel is a 3x3 kernel with a border of zeros.
+2. `identity_kernel` and `pad_1x1_to_3x3` make every branch a 3x3 convolution: the identity is a 1x1 convolution with
+   the unit matrix, and a 1x1 kernel is a 3x3 kernel with a border of zeros.
 3. `fuse_branches` adds kernels and biases, because convolution is linear in the kernel.
 
 Every function returns new arrays, keeps the dtype, and works on exact fractions too (dtype object).
@@ -46,7 +46,9 @@ def fold_batch_norm(kernel, gamma, beta, running_mean, running_var, eps):
         ("gamma", gamma), ("beta", beta), ("running_mean", running_mean), ("running_var", running_var)
     ):  # fmt: skip
         if array.shape != (kernel.shape[0],):
-            raise ValueError(f"{name} must have the shape {(kernel.shape[0],)}, one for each output channel, got {array.shape}")
+            raise ValueError(
+                f"{name} must have the shape {(kernel.shape[0],)}, one for each output channel, got {array.shape}"
+            )
     if not (running_var >= 0).all():
         raise ValueError(f"running_var must not be negative or NaN, got {running_var[~(running_var >= 0)][0]}")
     if running_var.dtype != object:
@@ -107,7 +109,7 @@ def identity_kernel(channels, groups=1, dtype=np.float32):
 
 
 def fuse_branches(branches):
-    """Add parallel convolutions of the same stride and groups, whose 3x3 kernels have one pixel more padding than the 1x1.
+    """Add parallel convolutions of the same stride and groups; the 3x3 ones have a pixel more padding than the 1x1.
 
     Parameters
     ----------

@@ -80,8 +80,8 @@ def pad(x, padding):
 def conv2d(x, weight, bias=None, stride=(1, 1), padding=(1, 1), groups=1):
     """Convolve: the seven loops, three of which are left to NumPy.
 
-    `out[n, o, i, j] = bias[o] + sum over (c, k, l) of x[n, c', i s + k - p, j s + l - p] weight[o, c, k, l]`, where c' is
-    channel c of the group that output channel o belongs to, s the stride and p the padding.
+    `out[n, o, i, j] = bias[o] + sum over (c, k, l) of x[n, c', i s + k - p, j s + l - p] weight[o, c, k, l]`,
+    where c' is channel c of the group that output channel o belongs to, s the stride and p the padding.
 
     Parameters
     ----------

@@ -11,12 +11,12 @@ values* (Higham, section 3.1). That is a statement about the data at hand, and h
 * im2col and the depthwise kernel add the K_h K_w C_in / groups products of an output one by one: n is their number and
   one more (for a product that is rounded before it is added), and the sum is the convolution of |x| with |w|.
 * Winograd rounds at each step of Y = A^T [(G g G^T) . (B^T d B)] A. Taking absolute values in all three transforms, the
-  sum is |A^T| [(|G| |g| |G^T|) . (|B^T| |d| |B|)] |A|, and n counts: B^T twice (2 + 2 roundings in `winograd.py`), G twice (at
-  most 12), the sum over C_in / groups channels, A^T twice (3 + 3), the bias (1).
+  sum is |A^T| [(|G| |g| |G^T|) . (|B^T| |d| |B|)] |A|, and n counts: B^T twice (2 + 2 roundings in `winograd.py`), G
+  twice (at most 12), the sum over C_in / groups channels, A^T twice (3 + 3), the bias (1).
 
 Underflow is the one case in which an operation is not exact times (1 + d): it loses up to u times the smallest normal
-number, call that number t. Adding sqrt(t), which is about 1e-19 in float32, to every factor makes each product at least t
-larger, and covers it.
+number, call that number t. Adding sqrt(t), which is about 1e-19 in float32, to every factor makes each product at
+least t larger, and covers it.
 """
 
 import numpy as np

@@ -1,18 +1,19 @@
 """Is the fused network the same function? Block by block, with a bound that rounding cannot exceed.
 
-Both forms of a block get the same input X, in inference mode. In exact arithmetic they are equal. In floating point, with
-s_b = gamma_b / sigma_b for the branches b = 3x3, 1x1, identity, let
+Both forms of a block get the same input X, in inference mode. In exact arithmetic they are equal. In floating point,
+with s_b = gamma_b / sigma_b for the branches b = 3x3, 1x1, identity, let
 
     S = |X| * (sum over b of |s_b W_b|)  +  sum over b of (|beta_b| + |mu_b s_b|)
 
-* The branch form rounds n times for a convolution, 5 times for `gamma / sqrt(var + eps)` and `beta - mean scale`, twice for
-  `scale x + shift`, twice for the additions of branches: it is off by at most gamma_(n + 9) S.
+* The branch form rounds n times for a convolution, 5 times for `gamma / sqrt(var + eps)` and `beta - mean scale`,
+  twice for `scale x + shift`, twice for the additions of branches: it is off by at most gamma_(n + 9) S.
 * The fused form rounds 4 times for `kernel scale`, 5 times for a bias, twice for the additions of branches, n times for
   its convolution, which begins with the bias: it is off by at most gamma_(n + 8) S.
 
-ReLU brings numbers closer together, never apart. So the two differ by at most 2 gamma_(n + 9) S, element by element. S is
-itself computed in floating point, and may come out too small by a factor of 1 - gamma_(n + 9), by which the bound is divided.
-Where Winograd computes a 3x3 convolution, "*" in S and n are Winograd's (see `rounding.py`). A difference above the bound is not rounding: the fusion, or a file, is wrong.
+ReLU brings numbers closer together, never apart. So the two differ by at most 2 gamma_(n + 9) S, element by element.
+S is itself computed in floating point, and may come out too small by a factor of 1 - gamma_(n + 9), by which the
+bound is divided. Where Winograd computes a 3x3 convolution, "*" in S and n are Winograd's (see `rounding.py`). A
+difference above the bound is not rounding: the fusion, or a file, is wrong.
 """
 
 from dataclasses import dataclass
@@ -145,8 +146,8 @@ def verify_fusion(model, x, fused=None):
     was_training = model.training
     if was_training:
         notes.append(
-            "the model was in training mode, where batch norm uses the statistics of the batch; both forms were compared in "
-            "inference mode"
+            "the model was in training mode, where batch norm uses the statistics of the batch; both forms were "
+            "compared in inference mode"
         )
     model.eval()
     try:

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-# With a step h, central differences are off by h^2 / 6 times the third derivative, and by about u |f| / h of rounding.
-# h = u^(1/3) balances the two: both are then about u^(2/3) = 4e-11 times the size of function and derivatives. The factor
-# covers networks a few layers deep, whose third derivatives are some hundred times their first.
+# With a step h, central differences are off by h^2 / 6 times the third derivative, and by about u |f| / h of
+# rounding. h = u^(1/3) balances the two: both are then about u^(2/3) = 4e-11 times the size of function and
+# derivatives. The factor covers networks a few layers deep, whose third derivatives are some hundred times their
+# first.
 STEP = np.finfo(np.float64).eps ** (1 / 3)
 TOLERANCE = 2e3 * STEP**2
 

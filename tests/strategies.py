@@ -39,8 +39,12 @@ class Convolution:
         return Convolution(*arrays, self.stride, self.padding, self.groups)
 
 
+kernel_sizes = st.integers(1, 5)
+strides = st.integers(1, 3)
+
+
 @st.composite
-def convolutions(draw, kernel_sizes=st.integers(1, 5), strides=st.integers(1, 3), depthwise=None, integers=False):
+def convolutions(draw, kernel_sizes=kernel_sizes, strides=strides, depthwise=None, integers=False):
     """Draw a convolution: odd sizes, one-pixel pictures, channels that no vector width divides, groups."""
     k_h, k_w = draw(kernel_sizes), draw(kernel_sizes)
     stride = (draw(strides), draw(strides))
@@ -78,7 +82,12 @@ three_by_three = convolutions(kernel_sizes=st.just(3), strides=st.just(1), depth
 @st.composite
 def activations(draw, least_pixels=1):
     """Draw a batch (N, C, H, W) in float64."""
-    n, c, height, width = draw(st.integers(1, 4)), draw(st.integers(1, 40)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    n, c, height, width = (
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 40)),
+        draw(st.integers(1, 9)),
+        draw(st.integers(1, 9)),
+    )
     if n * height * width < least_pixels:
         n = least_pixels
     rng = np.random.default_rng(draw(seeds))

@@ -154,12 +154,24 @@ KERNEL = np.ones((4, 2, 3, 3))
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fold_batch_norm(KERNEL, FOUR[:3], FOUR, FOUR, FOUR, 0), r"gamma must have the shape \(4,\), .* got \(3,\)"),
+        (
+            lambda: fold_batch_norm(KERNEL, FOUR[:3], FOUR, FOUR, FOUR, 0),
+            r"gamma must have the shape \(4,\), .* got \(3,\)",
+        ),
         (lambda: fold_batch_norm(KERNEL, FOUR, FOUR[:1], FOUR, FOUR, 0), r"beta must have the shape \(4,\)"),
         (lambda: fold_batch_norm(KERNEL, FOUR, FOUR, KERNEL, FOUR, 0), r"running_mean must have the shape \(4,\)"),
-        (lambda: fold_batch_norm(KERNEL, FOUR, FOUR, FOUR, -FOUR, 2), "running_var must not be negative or NaN, got -1"),
-        (lambda: fold_batch_norm(KERNEL, FOUR, FOUR, FOUR, FOUR * np.nan, 0), "running_var must not be negative or NaN, got nan"),
-        (lambda: pad_1x1_to_3x3(KERNEL), r"kernel must have the shape \(C_out, C_in/groups, 1, 1\), got \(4, 2, 3, 3\)"),
+        (
+            lambda: fold_batch_norm(KERNEL, FOUR, FOUR, FOUR, -FOUR, 2),
+            "running_var must not be negative or NaN, got -1",
+        ),
+        (
+            lambda: fold_batch_norm(KERNEL, FOUR, FOUR, FOUR, FOUR * np.nan, 0),
+            "running_var must not be negative or NaN, got nan",
+        ),
+        (
+            lambda: pad_1x1_to_3x3(KERNEL),
+            r"kernel must have the shape \(C_out, C_in/groups, 1, 1\), got \(4, 2, 3, 3\)",
+        ),
         (lambda: pad_1x1_to_3x3(FOUR), "kernel must have the shape"),
         (lambda: identity_kernel(4, 3), "groups must divide the 4 channels, got 3"),
         (lambda: identity_kernel(4, 0), "groups must divide the 4 channels, got 0"),

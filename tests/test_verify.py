@@ -122,7 +122,7 @@ def test_the_report_names_the_block_that_is_wrong(rng):
     report = rv.verify_fusion(model, rng.normal(size=(2, 3, 8, 8)).astype(np.float32), fused)
     assert not report.ok and report.worst.name == "stage1.0"
     lines = str(report).splitlines()
-    assert [line for line in lines if "more than rounding" in line][0].startswith("stage1.0")
+    assert next(line for line in lines if "more than rounding" in line).startswith("stage1.0")
     assert lines[-1].startswith("NOT equal")
 
 

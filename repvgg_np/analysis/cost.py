@@ -1,8 +1,8 @@
 """Parameters, FLOPs and Winograd multiplications of a network, layer by layer, without running it.
 
-As in the paper, a multiply-add counts as one FLOP, and bias additions, batch norm, ReLU and pooling are not counted. "Wino
-MULs" are the multiplications if every 3x3 convolution of stride 1 is computed by Winograd's F(2x2, 3x3): 4/9 of the FLOPs
-(section 2.4 and table 4).
+As in the paper, a multiply-add counts as one FLOP, and bias additions, batch norm, ReLU and pooling are not counted.
+"Wino MULs" are the multiplications if every 3x3 convolution of stride 1 is computed by Winograd's F(2x2, 3x3): 4/9 of
+the FLOPs (section 2.4 and table 4).
 """
 
 from dataclasses import dataclass

@@ -7,8 +7,8 @@ that lie side by side. What has to be added up over the M rows is added up in tw
 `CHUNK_ROWS` rows, then over the chunks, in float64. The chunks depend on M alone, so that the bits do not depend on the
 number of threads; and short sums keep float32 accurate.
 
-The variance of a chunk is taken around the chunk's own mean, and the chunks are combined by Chan's formula; the textbook
-shortcut E[x^2] - E[x]^2 loses all digits where the mean is large.
+The variance of a chunk is taken around the chunk's own mean, and the chunks are combined by Chan's formula; the
+textbook shortcut E[x^2] - E[x]^2 loses all digits where the mean is large.
 
 The oracles are `reference.batch_statistics`, `reference.batch_norm` and `reference.batch_norm_backward`.
 """
@@ -127,8 +127,8 @@ def parameter_gradients(grad_out, x, mean, std):
 def input_gradient(grad_out, x, gamma, mean, std, grad_gamma, grad_beta):
     """Compute the gradient of the input in training mode, where mean and variance depend on x too.
 
-    `grad_x = gamma / std (grad_out - grad_beta / M - xhat grad_gamma / M)`, written as one straight line for each channel:
-    `grad_x = a grad_out + b x + c`.
+    `grad_x = gamma / std (grad_out - grad_beta / M - xhat grad_gamma / M)`, which for each channel is
+    `grad_x = a grad_out + b x + c` with three constants.
 
     Parameters
     ----------

@@ -215,12 +215,15 @@ def check_geometry(x, weight, bias, stride, padding, groups):
     if min(weight.shape) < 1:
         raise ValueError(f"weight must not be empty, got the shape {weight.shape}")
     if x.shape[1] != depth_in * groups:
-        raise ValueError(f"x must have {depth_in * groups} channels for this weight and groups={groups}, got {x.shape[1]}")
+        raise ValueError(
+            f"x must have {depth_in * groups} channels for this weight and groups={groups}, got {x.shape[1]}"
+        )
     if c_out % groups:
         raise ValueError(f"groups must divide the weight's {c_out} output channels, got {groups}")
     if x.shape[2] + 2 * padding[0] < k_h or x.shape[3] + 2 * padding[1] < k_w:
         raise ValueError(
-            f"x must be at least as large as the {k_h}x{k_w} kernel, got {x.shape[2]}x{x.shape[3]} with padding {padding}"
+            f"x must be at least as large as the {k_h}x{k_w} kernel, got {x.shape[2]}x{x.shape[3]} "
+            f"with padding {padding}"
         )
     if bias is not None:
         check_float("bias", bias, "(C_out,)", x.dtype)

@@ -7,9 +7,9 @@ With `cols` the matrix of patches (see `im2col.py`), a convolution is `out = col
 
 Neither needs the matrix `cols` in memory:
 
-* grad_w: row (k, l, c) of cols^T is the picture itself, shifted by the tap (k, l), at channel c. With the picture padded
-  once, that is a fixed offset; a tile of 6 rows x 2 registers of grad_w stays in registers while the loop runs over a
-  picture's pixels.
+* grad_w: row (k, l, c) of cols^T is the picture itself, shifted by the tap (k, l), at channel c. With the picture
+  padded once, that is a fixed offset; a tile of 6 rows x 2 registers of grad_w stays in registers while the loop runs
+  over a picture's pixels.
 * grad_cols is computed for a few dozen pixels at a time, and added to grad_x at once.
 
 At stride 1 the gradient of the input is itself a convolution, of grad_out with the kernel turned by 180 degrees, and
@@ -31,8 +31,8 @@ from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store, zeros
 def gradient_tile(picture, rows, row_step, step, out_size, panel, grad, targets):
     """Add to a tile of 6 rows x 2 registers of grad_w what one picture gives.
 
-    `picture` is one padded picture, flat; `rows` says for six rows of grad_w where their first pixel lies in it. From one
-    output pixel to the next the place moves by `step`, from one row of output pixels to the next by `row_step`.
+    `picture` is one padded picture, flat; `rows` says for six rows of grad_w where their first pixel lies in it. From
+    one output pixel to the next the place moves by `step`, from one row of output pixels to the next by `row_step`.
     `panel` holds two registers of grad_out for each output pixel. `targets` says where the six rows lie in `grad`.
     """
     lanes = VECTOR_BYTES // panel.itemsize
@@ -178,8 +178,10 @@ def grad_weight(x, grad_out, kernel_size, stride, padding, groups):
 
 
 @kernel
-def scatter_patches(patches, stride_of_rows, first, rows, out_width, n, group, depth_in, kernel_size, stride, padding, grad_x):
-    """Add rows of grad_cols, output pixels `first` to `first + rows - 1` of picture n, to the pixels that they came from."""
+def scatter_patches(
+    patches, stride_of_rows, first, rows, out_width, n, group, depth_in, kernel_size, stride, padding, grad_x
+):
+    """Add rows of grad_cols, for output pixels from `first` on of picture n, to the pixels that they came from."""
     height, width = grad_x.shape[1], grad_x.shape[2]
     channel = group * depth_in
     for row in range(rows):

@@ -1,6 +1,8 @@
 """Depthwise convolution: every channel has a small kernel of its own, and channels never mix.
 
-    out[n, c, i, j] = bias[c] + sum over (k, l) of x[n, c, i * stride + k - padding, j * stride + l - padding] w[c, k, l]
+    out[n, c, i, j] = bias[c] + sum over (k, l) of x[n, c, i s + k - p, j s + l - p] w[c, k, l]
+
+(s is the stride, p the padding.)
 
 As a matrix product this would be C products with one column each. Here the channels of a pixel lie side by side, so a
 register holds sixteen of them, and one multiply-add does sixteen channels: each loaded number is used once, and memory

@@ -49,7 +49,8 @@ def pack_panels(matrix):
     padded = np.zeros((*stack, depth, round_up(columns, lanes)), matrix.dtype)
     padded[..., :columns] = matrix
     whole = padded.shape[-1] // (2 * lanes) * (2 * lanes)
-    pairs = padded[..., :whole].reshape(*stack, depth, -1, 2 * lanes).swapaxes(-3, -2)  # -> (..., panels, K, 2 registers)
+    pairs = padded[..., :whole].reshape(*stack, depth, -1, 2 * lanes)
+    pairs = pairs.swapaxes(-3, -2)  # -> (..., panels, K, 2 registers)
     return np.concatenate([pairs.reshape(*stack, -1), padded[..., whole:].reshape(*stack, -1)], axis=-1)
 
 
@@ -135,11 +136,12 @@ def six_rows(first, stride, row, last):
 def multiply(a, first, stride, rows, depth, panels, panel, columns, bias, column, relu, out, target, out_stride):
     """Compute `out = a @ b + bias` for a block of rows, then ReLU if `relu`, on one thread.
 
-    All arrays are flat. Row i of the left-hand matrix is `a[first + stride * i:][:depth]`; the right-hand matrix is packed
-    and starts at `panels[panel]`; `bias[column:]` holds `columns` numbers, and zeros up to a whole panel behind them.
+    All arrays are flat. Row i of the left-hand matrix is `a[first + stride * i:][:depth]`; the right-hand matrix is
+    packed and starts at `panels[panel]`; `bias[column:]` holds `columns` numbers, and zeros up to a whole panel
+    behind them.
 
-    Row i of the result is `out[target + out_stride * i:][:columns]`. If `columns` is no multiple of the lanes, up to two
-    registers are overwritten behind it: rows must have that room, or be written from left to right.
+    Row i of the result is `out[target + out_stride * i:][:columns]`. If `columns` is no multiple of the lanes, up to
+    two registers are overwritten behind it: rows must have that room, or be written from left to right.
     """
     lanes = VECTOR_BYTES // panels.itemsize
     for done in range(0, columns, 2 * lanes):
@@ -156,5 +158,5 @@ def multiply(a, first, stride, rows, depth, panels, panel, columns, bias, column
 
 @kernel
 def row_with_room(c_out, columns, lanes):
-    """Return a row length for results of `c_out` columns, made by products of `columns` each, with the room they need."""
+    """Return a row length for `c_out` columns, made by products of `columns` each, with the room that they need."""
     return c_out if columns % lanes == 0 else round_up(c_out, lanes) + 2 * lanes

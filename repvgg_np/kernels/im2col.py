@@ -6,8 +6,8 @@ convolution is then that matrix times the kernel, written as a matrix too:
     out[n, :, i, j] = patch(n, i, j) @ kernel_matrix + bias        patch: (K*K*C_in,), kernel_matrix: (K*K*C_in, C_out)
 
 The whole matrix would be K*K times as large as the input. Here each thread writes a few dozen rows at a time into a
-buffer that stays in its cache, multiplies them (`gemm.py`), and goes on to the next. With groups, each group has its own
-patches (its slice of the channels) and its own kernel matrix.
+buffer that stays in its cache, multiplies them (`gemm.py`), and goes on to the next. With groups, each group has its
+own patches (its slice of the channels) and its own kernel matrix.
 
 The oracle is `reference.conv2d`.
 """
@@ -82,7 +82,7 @@ def gather_patches(x, flat_x, first, rows, out_size, group, depth_in, kernel_siz
         place = row * depth
         for i in range(top, top + k_h):
             start = ((n * height + i) * width + left) * channels + group * depth_in
-            if 0 <= i < height and 0 <= left and left + k_w <= width and depth_in == channels:
+            if 0 <= i < height and left >= 0 and left + k_w <= width and depth_in == channels:
                 copy_run(flat_x, start, patches, place, k_w * depth_in)  # the pixels of a row are neighbours
                 place += k_w * depth_in
             else:

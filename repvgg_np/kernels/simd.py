@@ -103,16 +103,12 @@ def _fma(typing_context, total, scalar, v):
     def generate(context, builder, signature, arguments):
         total, scalar, vector = arguments
         register = vector.type
-        lane_zero = builder.insert_element(
-            ir.Constant(register, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
-        )
+        lane_zero = builder.insert_element(ir.Constant(register, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
         every_lane = ir.Constant(ir.VectorType(ir.IntType(32), register.count), None)
         broadcast = builder.shuffle_vector(lane_zero, ir.Constant(register, ir.Undefined), every_lane)
         letter = "f32" if isinstance(register.element, ir.FloatType) else "f64"
         name = f"llvm.fma.v{register.count}{letter}"
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(register, [register] * 3), name
-        )
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(register, [register] * 3), name)
         return builder.call(function, [broadcast, vector, total])
 
     return total(total, v.dtype, v), generate
@@ -134,9 +130,7 @@ def _lane_by_lane(instruction):
 _add = _lane_by_lane(lambda builder, u, v: builder.fadd(u, v))
 _subtract = _lane_by_lane(lambda builder, u, v: builder.fsub(u, v))
 # "Unordered or greater": true where u is a NaN, so that ReLU(NaN) stays NaN instead of becoming a silent zero.
-_maximum = _lane_by_lane(
-    lambda builder, u, v: builder.select(builder.fcmp_unordered(">", u, v), u, v)
-)
+_maximum = _lane_by_lane(lambda builder, u, v: builder.select(builder.fcmp_unordered(">", u, v), u, v))
 
 
 def _zeros_lanes(a):

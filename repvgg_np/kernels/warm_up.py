@@ -1,5 +1,8 @@
 """Compiling the kernels before they are needed, with a progress bar instead of a silent half minute."""
 
+import sys
+import time
+
 import numpy as np
 from tqdm import tqdm
 
@@ -17,8 +20,9 @@ def warm_up(training, dtype=np.float32, progress=True):
     dtype : dtype
         float32 or float64.
     progress : bool
-        Whether to show a bar on stderr.
+        Whether to show a bar on stderr, if that is a terminal, and to say there how long it took, if it took long.
     """
+    started = time.perf_counter()
     x, grad = np.zeros((1, 4, 4, 4), dtype), np.zeros((1, 4, 2, 2), dtype)
     kernel = np.zeros((4, 4, 3, 3), dtype)
     row, column = np.zeros((16, 4), dtype), np.zeros(4, dtype)
@@ -27,7 +31,9 @@ def warm_up(training, dtype=np.float32, progress=True):
         "im2col convolution": lambda: conv2d(x, kernel, column, 2, 1, algorithm="im2col"),
         "batch norm": lambda: batch_norm.scale_and_shift(row, column, column, row),
         "ReLU": lambda: activation.relu(row.reshape(-1), row.reshape(-1)),
-        "average pooling": lambda: activation.global_average_pool(np.zeros((1, 2, 2, 4), dtype), np.zeros((1, 4), dtype)),
+        "average pooling": lambda: activation.global_average_pool(
+            np.zeros((1, 2, 2, 4), dtype), np.zeros((1, 4), dtype)
+        ),
     }
     if training:
         std = np.ones(4, dtype)
@@ -41,7 +47,11 @@ def warm_up(training, dtype=np.float32, progress=True):
             ),
             "gradient of ReLU": lambda: activation.relu_backward(row.reshape(-1), row.reshape(-1), row.reshape(-1)),
         }
-    bar = tqdm(steps.items(), desc="compiling kernels (kept for the next start)", disable=not progress, leave=False)
+    # tqdm: None is silent where stderr is no terminal
+    bar = tqdm(steps.items(), desc="compiling kernels", disable=None if progress else True, leave=False)
     for name, compile_it in bar:
         bar.set_postfix_str(name)
         compile_it()
+    seconds = time.perf_counter() - started
+    if progress and seconds > 2:
+        tqdm.write(f"compiled the kernels in {seconds:.0f} s; they are kept for the next start", file=sys.stderr)

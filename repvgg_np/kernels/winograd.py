@@ -5,9 +5,10 @@ multiplications for each pair of channels. Winograd's identity (Lavin and Gray, 
 
     Y = A^T [ (G g G^T) . (B^T d B) ] A          g: 3x3 kernel, d: 6x6 patch, Y: 4x4 outputs, ".": number by number
 
-U = G g G^T is made once for each kernel. V = B^T d B and the final A^T [...] A need only additions and multiplications by
-small constants, once for each channel, not for each pair. Between them, each of the 36 numbers of a patch is a matrix
-product of its own over the channels: M[p] = V[p] @ U[p], (tiles, C_in) @ (C_in, C_out), done by `gemm.py`.
+U = G g G^T is made once for each kernel. V = B^T d B and the final A^T [...] A need only additions, and
+multiplications by small constants, once for each channel, not for each pair. Between them, each of the 36 numbers of
+a patch is a matrix product of its own over the channels: M[p] = V[p] @ U[p], (tiles, C_in) @ (C_in, C_out), done by
+`gemm.py`.
 
 A thread takes a block of tiles through all three steps, so that V and M stay in its cache.
 
@@ -85,9 +86,9 @@ def output_transform(m, place, step):
 def transform_patch(x, flat_x, n, top, left, v, flat_v, tile, patch, columns):
     """Write V = B^T d B of one tile, whose 6x6 patch of picture n begins at row `top` and column `left`.
 
-    `x` is (N, H, W, C) and `flat_x` the same memory; V is `v[36, tiles, C padded]`, and `flat_v` the same memory; `patch`
-    (36 pixels and a register) and `columns` (36 registers) are room to work in. The channels of V behind the real ones
-    are never read: whatever lies behind a pixel's channels may get there.
+    `x` is (N, H, W, C) and `flat_x` the same memory; V is `v[36, tiles, C padded]`, and `flat_v` the same memory;
+    `patch` (36 pixels and a register) and `columns` (36 registers) are room to work in. The channels of V behind the
+    real ones are never read: whatever lies behind a pixel's channels may get there.
     """
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     lanes = VECTOR_BYTES // x.itemsize
@@ -95,7 +96,7 @@ def transform_patch(x, flat_x, n, top, left, v, flat_v, tile, patch, columns):
     position = v.shape[1] * padded  # from one of the 36 positions to the next
     corner = ((n * height + top) * width + left) * channels
     end = corner + (5 * width + 5) * channels + padded
-    inside = 0 <= top and top + 6 <= height and 0 <= left and left + 6 <= width and end <= x.size
+    inside = top >= 0 and top + 6 <= height and left >= 0 and left + 6 <= width and end <= x.size
     if inside:
         source, row_step, step = flat_x, width * channels, channels
     else:  # a patch over the border: make a copy with zeros around it

@@ -71,7 +71,7 @@ class GlobalAvgPool(Layer):
         """Share each channel's gradient among the pixels."""
         if self._shape is None:
             raise ValueError("backward needs a forward pass in training mode before it")
-        n, height, width, channels = self._shape
+        _, height, width, _ = self._shape
         share = grad_out / grad_out.dtype.type(height * width)
         return channels_first(np.broadcast_to(share[:, None, None, :], self._shape))  # (N, C) -> (N, H, W, C)
 

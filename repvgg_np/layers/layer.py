@@ -71,8 +71,8 @@ class Parameter:
 class Layer:
     """A function of an array, with its gradient written by hand.
 
-    A subclass writes `forward` and `backward`. It registers what it owns with `add_parameter`, `add_buffer` and `add_child`,
-    each under the name that it has in a state dict, and keeps it under a readable name of its own:
+    A subclass writes `forward` and `backward`. It registers what it owns with `add_parameter`, `add_buffer` and
+    `add_child`, each under the name that it has in a state dict, and keeps it under a readable name of its own:
     ``self.gamma = self.add_parameter("weight", ...)``.
 
     Attributes
@@ -189,7 +189,9 @@ class Layer:
         missing = [name for name in mine if name not in state and not name.endswith("num_batches_tracked")]
         unknown = [name for name in state if name not in mine]
         if missing or unknown:
-            parts = [f"{what} {_shortened(names)}" for what, names in (("lacks", missing), ("has unknown", unknown)) if names]
+            parts = [
+                f"{what} {_shortened(names)}" for what, names in (("lacks", missing), ("has unknown", unknown)) if names
+            ]
             raise ValueError(f"state does not belong to this network: it {' and '.join(parts)}")
         for name, array in state.items():
             if array.shape != mine[name].shape:

@@ -1,4 +1,4 @@
-"""A network in one `.npz` file: its arrays under the official names, its architecture as JSON beside them, no pickle."""
+"""A network in one `.npz` file: arrays under the official names, the architecture as JSON beside them, no pickle."""
 
 import dataclasses
 

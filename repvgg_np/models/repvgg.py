@@ -7,7 +7,7 @@ import numpy as np
 from repvgg_np.blocks import FusedRepVGGBlock, RepVGGBlock
 from repvgg_np.layers import GlobalAvgPool, Layer, Linear, Sequential
 
-# The layers that are split into groups in the g2 and g4 models: every second one from the third on, of 28 (section 3.4).
+# The layers that have groups in the g2 and g4 models: every second one from the third on, of 28 (section 3.4).
 GROUPED_LAYERS = tuple(range(2, 27, 2))
 
 
@@ -41,7 +41,9 @@ class RepVGGConfig:
     def __post_init__(self):
         """Refuse what describes no network."""
         if len({len(self.depths), len(self.widths), len(self.strides)}) != 1 or not self.depths:
-            raise ValueError(f"depths, widths and strides must be as many, got {self.depths}, {self.widths}, {self.strides}")
+            raise ValueError(
+                f"depths, widths and strides must be as many, got {self.depths}, {self.widths}, {self.strides}"
+            )
         numbers = (*self.depths, *self.widths, *self.strides, *self.groups.values(), self.input_size, self.num_classes)
         if not all(isinstance(number, int) and number >= 1 for number in numbers):
             raise ValueError(f"every number of a config must be an integer of at least 1, got {self}")

@@ -33,7 +33,9 @@ def test_the_identity_branch_exists_where_input_and_output_have_the_same_shape(c
     assert any(name.startswith("rbr_identity") for name in block.state_dict()) == there
 
 
-@pytest.mark.parametrize(("c_in", "c_out", "stride", "groups"), [(2, 2, 1, 1), (2, 4, 1, 2), (4, 4, 1, 2), (2, 3, 2, 1)])
+@pytest.mark.parametrize(
+    ("c_in", "c_out", "stride", "groups"), [(2, 2, 1, 1), (2, 4, 1, 2), (4, 4, 1, 2), (2, 3, 2, 1)]
+)
 @pytest.mark.parametrize("frozen", [False, True])
 def test_the_gradients_of_the_block(c_in, c_out, stride, groups, frozen, rng):
     block = randomise(RepVGGBlock(c_in, c_out, stride, groups, rng=rng, dtype=np.float64), rng)

@@ -151,7 +151,10 @@ X, WEIGHT = np.zeros((1, 4, 6, 6), np.float32), np.zeros((8, 4, 3, 3), np.float3
         ({"x": X.astype(np.float64)}, "weight must be float64 like the other arrays, got float32"),
         ({"x": X[:, :3]}, "x must have 4 channels for this weight and groups=1, got 3"),
         ({"x": X[:, :, :1], "padding": 0}, "x must be at least as large as the 3x3 kernel, got 1x6"),
-        ({"groups": 3, "weight": WEIGHT[:, :1], "x": X[:, :3]}, "groups must divide the weight's 8 output channels, got 3"),
+        (
+            {"groups": 3, "weight": WEIGHT[:, :1], "x": X[:, :3]},
+            "groups must divide the weight's 8 output channels, got 3",
+        ),
         ({"groups": 0}, "groups must be an integer of at least 1, got 0"),
         ({"stride": 0}, "stride must be an integer, or a pair of them, of at least 1, got 0"),
         ({"stride": 1.5}, "stride must be an integer"),

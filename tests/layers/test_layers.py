@@ -54,7 +54,14 @@ def test_inference_never_computes_with_a_kernel_of_the_past(make, rng):
     layer = make(rng).eval()
     x = np.ones((1, 2, 2, 2) if isinstance(layer, Conv2d) else (1, 2), np.float32)
     early_view = None
-    for change in ("nothing", "through a view", "in place", "by assignment", "through a view from before", "by loading"):
+    for change in (
+        "nothing",
+        "through a view",
+        "in place",
+        "by assignment",
+        "through a view from before",
+        "by loading",
+    ):
         weight = layer.weight
         if change == "through a view":
             early_view = weight.data.reshape(-1)

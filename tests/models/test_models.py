@@ -9,7 +9,8 @@ from repvgg_np.interop import read_npz, save_npz
 from repvgg_np.models import CONFIGS, RepVGG, RepVGGConfig
 from tests.gradients import assert_gradients
 
-# Training and inference parameters, FLOPs in inference and training form, Winograd multiplications in thousand millions.
+# Training and inference parameters, FLOPs in inference and training form, Winograd multiplications in thousand
+# millions.
 PAPER = {
     "RepVGG-A0": (9_108_968, 8_309_384, 1_361_451_008, 1_512_581_120, 0.747),
     "RepVGG-A1": (14_092_264, 12_789_864, 2_363_967_488, 2_626_488_320, 1.272),
@@ -112,7 +113,9 @@ def test_a_saved_network_comes_back_bit_by_bit(form, dtype, tmp_path, rng):
     assert (twin.form, twin.dtype, twin.notes, twin.training) == (form, dtype, model.notes, False)
     x = rng.normal(size=(2, 3, 8, 8)).astype(dtype)
     assert twin(x).tobytes() == model(x).tobytes()
-    assert all(a.tobytes() == b.tobytes() for a, b in zip(*(m.state_dict().values() for m in (model, twin)), strict=True))
+    assert all(
+        a.tobytes() == b.tobytes() for a, b in zip(*(m.state_dict().values() for m in (model, twin)), strict=True)
+    )
     assert set(rv.load_weights(tmp_path / "model.npz")) == set(model.state_dict())
 
 

@@ -1,0 +1,391 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 done, 1 a check failed, 2 bad input (one line on stderr says which), 130 interrupted.
+"""
+
+import argparse
+import json
+import sys
+
+MODEL_FILE = "the model's file (.npz)"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message):
+        """Print one line and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments=None):
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Without it, those of the process.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        if options.threads is not None:
+            from repvgg_np.kernels import set_num_threads
+
+            set_num_threads(options.threads)
+        return options.run(options)
+    except ValueError as error:
+        print(f"repvgg-np {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print(f"repvgg-np {options.command}: error: not enough memory; a smaller batch needs less", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"\nrepvgg-np {options.command}: {str(stop) or 'interrupted'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has gone: nothing is left to say
+        return 0
+
+
+def _parser():
+    """Return the parser of all commands."""
+    parser = _Parser(prog="repvgg-np", description="RepVGG in NumPy and Numba: train it, fuse it, verify it.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name, run, text):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        sub.add_argument("--threads", type=int, help="how many threads to use (default: one for each processor)")
+        sub.add_argument("--json", action="store_true", help="print the numbers as JSON")
+        return sub
+
+    demo = command("demo", _demo, "train, fuse, verify and time a small RepVGG on built-in pictures")
+    demo.add_argument("--out", default="demo", metavar="DIR", help="where to write (default: %(default)s)")
+    demo.add_argument("--epochs", type=int, default=5, help="default: %(default)s")
+    demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+
+    train = command("train", _train, "train a network; writes checkpoints, history.csv, model.npz and curve.png")
+    _add_data(train)
+    train.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
+    train.add_argument("--out", metavar="DIR", help="where to write (default: runs/MODEL-DATA)")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
+    train.add_argument("--epochs", type=int, help="default: 20")
+    train.add_argument("--batch-size", type=int, help="default: 128")
+    train.add_argument("--learning-rate", "--lr", type=float, help="the highest of the schedule (default: 0.1)")
+    train.add_argument("--schedule", help="cosine or one_cycle (default: cosine)")
+    train.add_argument(
+        "--warmup-epochs", type=float, help="while the learning rate rises (default: the schedule's own)"
+    )
+    train.add_argument("--momentum", type=float, help="default: 0.9")
+    train.add_argument("--nesterov", action=argparse.BooleanOptionalAction, help="default: no")
+    train.add_argument("--weight-decay", type=float, help="default: 1e-4")
+    train.add_argument("--decay", help="what decays: official, kernels or all (default: official)")
+    train.add_argument("--label-smoothing", type=float, help="default: 0")
+    train.add_argument("--mixup", type=float, help="alpha of mixup; 0 is off (default: 0)")
+    train.add_argument(
+        "--augment", action=argparse.BooleanOptionalAction, help="crop and flip at random (default: yes)"
+    )
+    train.add_argument("--seed", type=int, help="default: 0")
+
+    evaluate = command("evaluate", _evaluate, "count how many test pictures a network classifies correctly")
+    evaluate.add_argument("file", help=MODEL_FILE)
+    _add_data(evaluate, default=None)
+    evaluate.add_argument("--batch-size", type=int, default=256, help="default: %(default)s")
+
+    fuse = command("fuse", _fuse, "convert a trained network to its inference form")
+    fuse.add_argument("file", help=MODEL_FILE)
+    fuse.add_argument("--out", metavar="FILE", help="where to write (default: fused.npz beside the model)")
+
+    verify = command("verify", _verify, "compare a network with its fused form, block by block, with a proven bound")
+    verify.add_argument("file", help=MODEL_FILE + ", in training form")
+    verify.add_argument("--fused", metavar="FILE", help="the fused form to compare with (default: fuse it here)")
+    _add_data(verify, default=None)
+
+    predict = command("predict", _predict, "print the five likeliest classes of one picture")
+    predict.add_argument("file", help=MODEL_FILE)
+    source = predict.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", metavar="FILE", help="a picture (PNG, JPEG, ...)")
+    source.add_argument("--row", type=int, help="the number of a test picture, from 0")
+    _add_data(predict, default=None)
+
+    summary = command("summary", _summary, "print layers, shapes, parameters and FLOPs of a network")
+    summary.add_argument("model", nargs="?", help="its name; without it, one line for each network")
+    summary.add_argument("--size", type=int, help="height and width of the picture")
+    summary.add_argument("--classes", type=int, help="how many classes")
+    summary.add_argument("--form", choices=("training", "inference"), default="inference", help="default: %(default)s")
+
+    bench = command("bench", _bench, "time a network before and after fusion, beside PyTorch where it is installed")
+    bench.add_argument("--model", default="RepVGG-A0", help="its name (default: %(default)s)")
+    bench.add_argument("--batch", type=int, default=1, help="pictures in a batch (default: %(default)s)")
+    bench.add_argument("--size", type=int, help="height and width of the picture")
+    bench.add_argument("--repeats", type=int, default=15, help="default: %(default)s")
+    return parser
+
+
+def _add_data(parser, default="synthetic"):
+    """Add the options that say which pictures."""
+    standard = default or "what the network was trained on"
+    parser.add_argument("--data", default=default, help=f"synthetic, cifar10 or cifar100 (default: {standard})")
+    parser.add_argument(
+        "--data-dir", metavar="PATH", help="folder or archive of CIFAR (default: $REPVGG_NP_DATA or the user's cache)"
+    )
+    parser.add_argument("--download", action="store_true", help="fetch CIFAR if it is not there")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N pictures of each set")
+
+
+def _load(options, split, name=None):
+    """Load the pictures that the options name."""
+    from repvgg_np.data import load_dataset
+
+    dataset = load_dataset(options.data or name or "synthetic", split, options.data_dir, options.download)
+    return dataset if options.limit is None else dataset.subset(options.limit)
+
+
+def _load_with_test_set(options):
+    """Load a network and test pictures that fit it; return both and the normalisation that it was trained with."""
+    import numpy as np
+
+    from repvgg_np.models import load
+
+    model = load(options.file)
+    notes = model.notes
+    if not {"dataset", "classes", "mean", "std"} <= notes.keys():
+        raise ValueError(
+            f"{options.file} does not say how its pictures were normalised: `repvgg-np train` did not write it"
+        )
+    test_set = _load(options, "test", notes["dataset"])
+    if list(test_set.classes) != list(notes["classes"]):
+        raise ValueError(
+            f"{options.file} was trained on the classes of {notes['dataset']}, not on those of {test_set.name}"
+        )
+    return model, test_set, np.asarray(notes["mean"], np.float32), np.asarray(notes["std"], np.float32)
+
+
+def _print(options, numbers, text):
+    """Print the numbers as JSON, or the text."""
+    print(json.dumps(numbers) if options.json else text)
+
+
+def _demo(options):
+    """Run the main job."""
+    from repvgg_np.demo import demo
+
+    say = (lambda line: print(line, file=sys.stderr)) if options.json else (lambda line: print(line, flush=True))
+    result = demo(options.out, options.epochs, options.seed, say)
+    if options.json:
+        print(json.dumps(result))
+    return 0 if result["ok"] else 1
+
+
+def _train(options):
+    """Train a network."""
+    import dataclasses
+    from pathlib import Path
+
+    from repvgg_np import plots
+    from repvgg_np.models import create_model, find_model, save
+    from repvgg_np.training import Settings, train
+
+    names = [field.name for field in dataclasses.fields(Settings)]
+    settings = Settings(**{name: value for name in names if (value := getattr(options, name)) is not None})
+    name = find_model(options.model)
+    folder = Path(options.out or Path("runs") / f"{name}-{options.data}")
+    train_set, test_set = _load(options, "train"), _load(options, "test")
+    model = create_model(name, len(train_set.classes), settings.seed)
+    result = train(model, train_set, test_set, settings, folder, options.resume)
+    model.notes["settings"] = settings.as_dict()
+    save(model, folder / "model.npz")
+    plots.learning_curve(folder / "curve.png", result.history, f"{name} on {train_set.name}")
+    numbers = {
+        "model": name,
+        "test_accuracy": result.last_accuracy,
+        "images_per_second": result.images_per_second,
+        "file": str(folder / "model.npz"),
+    }
+    _print(
+        options,
+        numbers,
+        f"{numbers['test_accuracy']:.2%} of the test pictures correct, "
+        f"trained at {result.images_per_second:.0f} images/s; "
+        f"wrote {folder / 'model.npz'} and {folder / 'curve.png'}",
+    )
+    return 0
+
+
+def _evaluate(options):
+    """Evaluate a network."""
+    from repvgg_np.kernels import warm_up
+    from repvgg_np.training import evaluate
+
+    model, test_set, mean, std = _load_with_test_set(options)
+    warm_up(training=False)
+    result = evaluate(model, test_set, mean, std, options.batch_size)
+    per_class = dict(zip(test_set.classes, (float(a) for a in result.per_class_accuracy), strict=True))
+    numbers = {
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "pictures": len(test_set),
+        "form": model.form,
+        "images_per_second": result.images_per_second,
+        "per_class_accuracy": per_class,
+    }
+    width = max(map(len, per_class))
+    lines = [f"{name:<{width}}  {accuracy:7.2%}" for name, accuracy in per_class.items()]
+    lines.append(
+        f"{result.accuracy:.2%} of {len(test_set):,} pictures correct, loss {result.loss:.4f}, "
+        f"{result.images_per_second:.0f} images/s in {model.form} form"
+    )
+    _print(options, numbers, "\n".join(lines))
+    return 0
+
+
+def _fuse(options):
+    """Fuse a network."""
+    from pathlib import Path
+
+    from repvgg_np.fuse import fuse
+    from repvgg_np.models import load, save
+    from repvgg_np.verify import check_statistics
+
+    model = load(options.file)
+    if model.form == "inference":
+        raise ValueError(f"{options.file} is fused already")
+    check_statistics(model)
+    fused = fuse(model)
+    path = Path(options.out) if options.out else Path(options.file).with_name("fused.npz")
+    save(fused, path)
+    numbers = {"parameters": model.count_parameters(), "fused_parameters": fused.count_parameters(), "file": str(path)}
+    text = f"{numbers['parameters']:,} parameters became {numbers['fused_parameters']:,}; wrote {path}"
+    _print(options, numbers, text)
+    return 0
+
+
+def _verify(options):
+    """Verify a fusion."""
+    import dataclasses
+
+    from repvgg_np.data import batches
+    from repvgg_np.fuse import fuse
+    from repvgg_np.kernels import warm_up
+    from repvgg_np.models import load
+    from repvgg_np.training import evaluate
+    from repvgg_np.verify import verify_fusion
+
+    model, test_set, mean, std = _load_with_test_set(options)
+    warm_up(training=False)
+    x, _ = next(batches(test_set, min(256, len(test_set)), mean=mean, std=std))
+    fused = load(options.fused) if options.fused else None
+    report = verify_fusion(model, x, fused)
+    fused = fuse(model) if fused is None else fused
+    before, after = (evaluate(form, test_set, mean, std) for form in (model, fused))
+    changed = int((before.predictions != after.predictions).sum())
+    numbers = {
+        "ok": report.ok,
+        "max_error": report.max_error,
+        "bound": report.bound,
+        "logits_error": report.logits_error,
+        "pictures": len(test_set),
+        "changed_predictions": changed,
+        "accuracy": before.accuracy,
+        "fused_accuracy": after.accuracy,
+        "blocks": [dataclasses.asdict(block) for block in report.blocks],
+    }
+    text = f"{report}\n{changed} of {len(test_set):,} test predictions changed; accuracy {before.accuracy:.2%} before, "
+    _print(options, numbers, text + f"{after.accuracy:.2%} after")
+    return 0 if report.ok else 1
+
+
+def _predict(options):
+    """Classify one picture."""
+    import numpy as np
+
+    from repvgg_np.data import normalise, read_picture
+    from repvgg_np.models import load
+    from repvgg_np.training import softmax
+
+    if options.image is not None:
+        model = load(options.file)
+        notes = model.notes
+        if not {"classes", "mean", "std"} <= notes.keys():
+            raise ValueError(f"{options.file} does not say how its pictures were normalised")
+        mean, std = (np.asarray(notes[key], np.float32) for key in ("mean", "std"))
+        picture, what = read_picture(options.image, model.config.input_size), options.image
+    else:
+        model, test_set, mean, std = _load_with_test_set(options)
+        if not 0 <= options.row < len(test_set):
+            raise ValueError(f"row must be from 0 to {len(test_set) - 1}, got {options.row}")
+        picture = test_set.images[options.row]
+        what = f"test picture {options.row} of {test_set.name}, a {test_set.classes[test_set.labels[options.row]]}"
+    probabilities = softmax(model(normalise(picture[None], mean, std)))[0]
+    likeliest = np.argsort(-probabilities, kind="stable")[:5]
+    classes = model.notes["classes"]
+    numbers = [{"class": classes[i], "probability": float(probabilities[i])} for i in likeliest]
+    lines = [f"{what}:"] + [f"  {row['probability']:7.2%}  {row['class']}" for row in numbers]
+    _print(options, numbers, "\n".join(lines))
+    return 0
+
+
+def _summary(options):
+    """Print what a network costs."""
+    from repvgg_np.analysis import network_cost
+    from repvgg_np.models import create_model, list_models
+
+    if options.model is None:
+        rows = []
+        for name in list_models():
+            forms = [create_model(name, options.classes, None, form=form) for form in ("training", "inference")]
+            costs = network_cost(forms[1], options.size)
+            rows.append(
+                {
+                    "model": name,
+                    "training_parameters": forms[0].count_parameters(),
+                    "inference_parameters": forms[1].count_parameters(),
+                    "flops": sum(cost.flops for cost in costs),
+                    "winograd_multiplications": sum(cost.winograd_multiplications for cost in costs),
+                }
+            )
+        head = f"{'model':<16} {'parameters, training':>20} {'inference':>12} {'FLOPs':>15} {'Wino MULs':>15}"
+        lines = [
+            f"{r['model']:<16} {r['training_parameters']:>20,} {r['inference_parameters']:>12,} {r['flops']:>15,} "
+            f"{r['winograd_multiplications']:>15,}"
+            for r in rows
+        ]
+        _print(options, rows, "\n".join([head, *lines]))
+        return 0
+    model = create_model(options.model, options.classes, None, form=options.form)
+    costs = network_cost(model, options.size)
+    total = {key: sum(getattr(c, key) for c in costs) for key in ("parameters", "flops", "winograd_multiplications")}
+    numbers = {"model": model.name, "form": model.form, **total, "layers": [vars(cost) for cost in costs]}
+    width = max(len(cost.kind) for cost in costs)
+    lines = [f"{'layer':<10} {'':<{width}} {'output':>16} {'parameters':>12} {'FLOPs':>15}"]
+    for cost in costs:
+        shape = "x".join(map(str, cost.out_shape))
+        lines.append(f"{cost.name:<10} {cost.kind:<{width}} {shape:>16} {cost.parameters:>12,} {cost.flops:>15,}")
+    lines.append(
+        f"{model.name}, {model.form} form: {total['parameters']:,} parameters, "
+        f"{total['flops']:,} FLOPs (multiply-adds), "
+        f"{total['winograd_multiplications']:,} multiplications with Winograd F(2x2)"
+    )
+    _print(options, numbers, "\n".join(lines))
+    return 0
+
+
+def _bench(options):
+    """Time a network."""
+    from repvgg_np.bench import bench_inference
+
+    numbers = bench_inference(options.model, options.batch, options.size, options.repeats)
+    lines = [f"{numbers['model']}, batch {numbers['batch']}, {numbers['size']}x{numbers['size']}: {numbers['machine']}"]
+    for name, milliseconds in numbers["milliseconds"].items():
+        low, high = numbers["spread"][name]
+        lines.append(
+            f"{name:<16} {milliseconds:9.2f} ms ({low:.2f} to {high:.2f}), "
+            f"{numbers['ratio_to_fused'][name]:.2f} times fused"
+        )
+    _print(options, numbers, "\n".join(lines))
+    return 0

@@ -1,0 +1,16 @@
+"""Measuring how much memory a call takes."""
+
+import contextlib
+import tracemalloc
+
+
+@contextlib.contextmanager
+def at_most(size):
+    """Fail if the body allocates more than that many bytes at once; NumPy's arrays are counted."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= size, f"{peak} bytes taken, at most {size} allowed"

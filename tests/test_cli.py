@@ -1,0 +1,234 @@
+"""The command line: what it prints, what it writes, and the one line that it says about bad input."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+import repvgg_np as rv
+from repvgg_np.cli import main
+from repvgg_np.interop import save_npz
+from repvgg_np.models import CONFIGS, RepVGGConfig
+from tests.data.cifar_files import random_split, write_folder
+
+SMALL = RepVGGConfig((1, 1, 2), (2, 4, 4), (2, 2, 2), {}, 32, 10)
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    """Let the command line know a network that plain Python can run."""
+    monkeypatch.setitem(CONFIGS, "RepVGG-small", SMALL)
+
+
+@pytest.fixture
+def trained(tmp_path, capsys):
+    """Train the small network on a few pictures; return the folder."""
+    folder = tmp_path / "run"
+    arguments = ["train", "--model", "repvgg-SMALL", "--out", str(folder), "--epochs", "1", "--batch-size", "8"]
+    assert main([*arguments, "--limit", "16", "--lr", "0.05"]) == 0
+    capsys.readouterr()
+    return folder
+
+
+def run(capsys, *arguments):
+    """Run a command; return its exit code, stdout and stderr."""
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_train_writes_model_history_curve_and_checkpoint(trained):
+    assert sorted(os.listdir(trained)) == ["checkpoint.npz", "curve.png", "history.csv", "model.npz"]
+    model = rv.load(trained / "model.npz")
+    assert (
+        model.name == "RepVGG-small" and model.form == "training" and model.notes["settings"]["learning_rate"] == 0.05
+    )
+    assert image.imread(trained / "curve.png").ndim == 3
+
+
+def test_fuse_then_verify_then_evaluate(trained, capsys):
+    model, fused = trained / "model.npz", trained / "fused.npz"
+    code, out, _ = run(capsys, "fuse", model)
+    assert code == 0 and str(fused) in out and rv.load(fused).form == "inference"
+    code, out, _ = run(capsys, "verify", model, "--fused", fused, "--limit", 12)
+    assert code == 0 and "equal within rounding" in out and "0 of 12 test predictions changed" in out
+    code, out, _ = run(capsys, "verify", model, "--limit", 12, "--json")
+    report = json.loads(out)
+    assert code == 0 and report["ok"] and 0 < report["max_error"] <= report["bound"] and len(report["blocks"]) == 4
+    results = []
+    for file in (model, fused):
+        code, out, _ = run(capsys, "evaluate", file, "--limit", 12, "--json")
+        assert code == 0
+        results.append(json.loads(out))
+    assert results[0]["accuracy"] == results[1]["accuracy"]
+    assert [r["form"] for r in results] == ["training", "inference"]
+    code, out, _ = run(capsys, "evaluate", fused, "--limit", 12)
+    assert code == 0 and "of 12 pictures correct" in out.splitlines()[-1]
+
+
+def test_verify_fails_with_1_when_the_fused_file_is_wrong(trained, capsys):
+    fused = rv.fuse(rv.load(trained / "model.npz"))
+    fused.stages[0].reparam.bias.data += 1
+    rv.save(fused, trained / "wrong.npz")
+    code, out, _ = run(capsys, "verify", trained / "model.npz", "--fused", trained / "wrong.npz", "--limit", 4)
+    assert code == 1 and "stage0" in out and "NOT equal" in out
+
+
+def test_training_resumes_where_the_epochs_ended(trained, capsys):
+    arguments = ("train", "--model", "RepVGG-small", "--out", trained, "--batch-size", 8, "--limit", 16, "--lr", 0.05)
+    before = (trained / "history.csv").read_text()
+    code, out, _ = run(capsys, *arguments, "--epochs", 1, "--resume", "--json")
+    assert code == 0 and (trained / "history.csv").read_text() == before
+    assert json.loads(out)["file"] == str(trained / "model.npz")
+
+
+def test_predict_names_the_five_likeliest_classes(trained, tmp_path, capsys):
+    code, out, _ = run(capsys, "predict", trained / "model.npz", "--row", 3, "--json")
+    rows = json.loads(out)
+    assert code == 0 and len(rows) == 5
+    assert [row["probability"] for row in rows] == sorted((row["probability"] for row in rows), reverse=True)
+    picture = np.random.default_rng(0).integers(0, 256, (50, 80, 3)).astype(np.uint8)
+    for name in ("picture.png", "picture.jpg"):
+        image.imsave(tmp_path / name, picture)
+        code, out, _ = run(capsys, "predict", trained / "model.npz", "--image", tmp_path / name)
+        assert code == 0 and len(out.splitlines()) == 6 and name in out
+
+
+def test_a_test_picture_is_classified_alike_from_its_row_and_from_its_file(trained, tmp_path, capsys):
+    from repvgg_np.data import load_dataset
+
+    image.imsave(tmp_path / "row.png", load_dataset("synthetic", "test").images[5].transpose(1, 2, 0))
+    _, from_row, _ = run(capsys, "predict", trained / "model.npz", "--row", 5, "--json")
+    _, from_file, _ = run(capsys, "predict", trained / "model.npz", "--image", tmp_path / "row.png", "--json")
+    assert from_row == from_file
+
+
+@pytest.mark.parametrize("form", ["training", "inference"])
+def test_summary_adds_up(form, capsys):
+    code, out, _ = run(capsys, "summary", "repvgg-a0", "--form", form, "--json")
+    numbers = json.loads(out)
+    assert code == 0 and numbers["parameters"] == {"training": 9_108_968, "inference": 8_309_384}[form]
+    assert numbers["parameters"] == sum(layer["parameters"] for layer in numbers["layers"])
+    code, out, _ = run(capsys, "summary", "repvgg-a0", "--form", form)
+    assert code == 0 and f"{numbers['parameters']:,} parameters" in out and "1280x7x7" in out
+
+
+def test_summary_without_a_name_lists_every_network(capsys):
+    code, out, _ = run(capsys, "summary")
+    assert code == 0
+    for name in rv.list_models():
+        assert any(line.startswith(f"{name} ") for line in out.splitlines())
+    assert json.loads(run(capsys, "summary", "--json")[1])[0]["inference_parameters"] == 8_309_384
+
+
+def test_bench_prints_medians_and_ratios(capsys):
+    arguments = ("bench", "--model", "RepVGG-small", "--batch", 2, "--repeats", 3)
+    code, out, _ = run(capsys, *arguments, "--json")
+    numbers = json.loads(out)
+    assert code == 0 and numbers["ratio_to_fused"]["fused"] == 1 and min(numbers["milliseconds"].values()) > 0
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0 and "three branches" in out and "fused" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("summary", "RepVGG-A9"), "name must be a known model, got 'RepVGG-A9'; did you mean"),
+        (("summary", "RepVGG-A0", "--size", "0"), "size must be an integer of at least 1, got 0"),
+        (("summary", "RepVGG-A0", "--classes", "0"), "num_classes must be an integer of at least 1, got 0"),
+        (("train", "--batch-size", "0"), "batch_size must be at least 1, got 0"),
+        (("train", "--epochs", "-1"), "epochs must be at least 1, got -1"),
+        (("train", "--lr", "nan"), "learning_rate must be a number"),
+        (("train", "--schedule", "sudden"), "schedule must be one of"),
+        (("train", "--data", "cifar9"), "cifar10"),
+        (("train", "--data", "cifar10", "--data-dir", "nowhere"), "nowhere"),
+        (("train", "--threads", "0"), "threads must be from 1 to"),
+        (
+            ("train", "--out", "/dev/null/run", "--epochs", "1", "--limit", "8", "--model", "repvgg-small"),
+            "/dev/null/run",
+        ),
+        (("demo", "--epochs", "0", "--out", "demo-out"), "epochs must be at least 1, got 0"),
+        (("evaluate", "nowhere.npz"), "nowhere.npz"),
+        (("fuse", "nowhere.npz"), "nowhere.npz"),
+        (("verify", "nowhere.npz"), "nowhere.npz"),
+        (("predict", "nowhere.npz", "--row", "1"), "nowhere.npz"),
+        (("bench", "--batch", "0"), "batch must be at least 1, got 0"),
+        (("bench", "--repeats", "0"), "repeats must be at least 1, got 0"),
+        (("frobnicate",), "invalid choice: 'frobnicate'"),
+        (("summary", "--size", "big"), "argument --size: invalid int value: 'big'"),
+        ((), "the following arguments are required: command"),
+    ],
+)
+def test_bad_input_is_one_line_on_stderr_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == ""
+    assert message in err and len(err.splitlines()) == 1 and "Traceback" not in err
+
+
+def test_a_model_file_in_the_wrong_place_is_refused_in_one_line(trained, tmp_path, capsys):
+    model, fused = trained / "model.npz", trained / "fused.npz"
+    run(capsys, "fuse", model)
+    np.savez(tmp_path / "pickle.npz", a=np.array([{}], dtype=object))
+    save_npz(tmp_path / "foreign.npz", {"a": np.zeros(3)}, {})
+    (tmp_path / "torn.npz").write_bytes(model.read_bytes()[:-100])
+    bare = rv.create_model("RepVGG-small")
+    rv.save(bare, tmp_path / "bare.npz")
+    (tmp_path / "text.png").write_text("not a picture")
+    data = write_folder(tmp_path / "cifar", random_split("cifar10", "test", np.random.default_rng(0))[0])
+    for arguments, message in (
+        (("fuse", fused), "is fused already"),
+        (("verify", fused), "model must be in its training form"),
+        (("fuse", tmp_path / "pickle.npz"), "pickle"),
+        (("fuse", tmp_path / "foreign.npz"), "is not a model that repvgg_np saved"),
+        (("evaluate", tmp_path / "torn.npz"), "torn.npz"),
+        (("evaluate", tmp_path / "bare.npz"), "does not say how its pictures were normalised"),
+        (("predict", tmp_path / "bare.npz", "--image", "x.png"), "does not say how its pictures were normalised"),
+        (("predict", model, "--row", 2000), "row must be from 0 to 1999, got 2000"),
+        (("predict", model, "--image", tmp_path / "text.png"), "text.png"),
+        (("predict", model, "--image", tmp_path / "none.png"), "none.png"),
+        (("evaluate", model, "--data", "cifar10", "--data-dir", data), "was trained on the classes of synthetic"),
+        (("verify", model, "--limit", 0), "0"),
+    ):
+        code, out, err = run(capsys, *arguments)
+        assert code == 2 and out == "" and message in err and len(err.splitlines()) == 1, (arguments, err)
+
+
+def test_a_checkpoint_of_another_model_is_refused(trained, monkeypatch, capsys):
+    monkeypatch.setitem(CONFIGS, "RepVGG-other", RepVGGConfig((1, 1), (2, 4), (2, 2), {}, 32, 10))
+    arguments = ("train", "--out", trained, "--epochs", 1, "--batch-size", 8, "--limit", 16, "--lr", 0.05, "--resume")
+    code, _, err = run(capsys, *arguments, "--model", "RepVGG-other")
+    assert code == 2 and "RepVGG-small" in err and "RepVGG-other" in err and len(err.splitlines()) == 1
+
+
+def test_help_describes_every_command(capsys):
+    for command in ("demo", "train", "evaluate", "fuse", "verify", "predict", "summary", "bench"):
+        code, out, _ = run(capsys, command, "--help")
+        assert code == 0 and out.startswith(f"usage: repvgg-np {command}")
+
+
+@pytest.mark.slow_without_jit
+def test_the_demo_as_a_process_of_its_own(tmp_path):
+    arguments = [sys.executable, "-m", "repvgg_np", "demo", "--epochs", "1", "--out", "out", "--json"]
+    done = subprocess.run(
+        arguments, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"MPLBACKEND": "agg"}
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["ok"] and result["changed_predictions"] == 0 and result["accuracy"] == result["fused_accuracy"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["demo.png", "fused.npz", "history.csv", "model.npz"]
+    assert image.imread(tmp_path / "out" / "demo.png").ndim == 3
+
+
+@pytest.mark.slow_without_jit
+def test_a_closed_pipe_is_no_traceback():
+    command = f"{sys.executable} -m repvgg_np summary RepVGG-B3 | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and len(done.stdout.splitlines()) == 1

@@ -1,0 +1,58 @@
+"""Figures are written whole, show what they were given, and survive extreme input."""
+
+import numpy as np
+import pytest
+from matplotlib import image
+from matplotlib.figure import Figure
+
+from repvgg_np import plots
+from repvgg_np.fuse import fuse_branches
+
+HISTORY = [
+    {"epoch": e, "train_loss": 2 / e, "test_loss": 2.1 / e, "train_accuracy": 0.3 * e, "test_accuracy": 0.29 * e}
+    for e in (1, 2, 3)
+]
+
+
+def branches(rng, channels=4):
+    shapes = ((channels, channels, 3, 3), (channels, channels, 1, 1), (channels, channels, 1, 1))
+    return [(rng.normal(size=shape), rng.normal(size=channels)) for shape in shapes]
+
+
+def test_the_learning_curve_shows_every_epoch_in_percent():
+    axes = Figure().subplots()
+    plots.draw_learning_curve(axes, HISTORY)
+    train, test = (line.get_xydata() for line in axes.get_lines())
+    np.testing.assert_allclose(train, [[1, 30], [2, 60], [3, 90]])
+    np.testing.assert_allclose(test[:, 1], [29, 58, 87])
+    assert axes.get_xlabel() and axes.get_ylabel() == "accuracy (%)"
+
+
+def test_the_fused_kernel_that_is_drawn_is_the_sum_of_the_branches_that_are_drawn(rng):
+    canvas, pieces = Figure(), branches(rng)
+    plots.draw_fusion(canvas, pieces, [(1, 1), (2, 0)])
+    drawn = [axes.get_images()[0].get_array() for axes in canvas.axes]
+    for row, (c_out, c_in) in zip(np.reshape(np.array(drawn), (2, 4, 3, 3)), [(1, 1), (2, 0)], strict=True):
+        np.testing.assert_allclose(row[:3].sum(axis=0), row[3])
+        np.testing.assert_array_equal(row[3], fuse_branches(pieces)[0][c_out, c_in])
+
+
+def test_the_bars_are_the_medians():
+    axes = Figure().subplots()
+    plots.draw_times(axes, {"a": [1, 2, 30], "b": [4, 5, 6]})
+    assert [bar.get_height() for bar in axes.patches] == [2, 5]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_figures_are_written_as_pictures(groups, tmp_path, rng):
+    pieces = [(kernel[:, : 4 // groups], bias) for kernel, bias in branches(rng)]
+    plots.demo_figure(tmp_path / "demo.png", HISTORY, "stage1.0", pieces, {"a": [1.0], "b": [2.0]}, "title")
+    plots.learning_curve(tmp_path / "deep" / "curve.png", HISTORY[:1], "title")
+    for path in ("demo.png", "deep/curve.png"):
+        assert image.imread(tmp_path / path).shape[2] == 4
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot write .*curve.png"):
+        plots.learning_curve(tmp_path / "file" / "curve.png", HISTORY, "title")
