@@ -77,7 +77,9 @@ def conv2d(x, weight, bias=None, stride=1, padding=1, groups=1, algorithm="auto"
     return channels_first(out)
 
 
-def conv2d_backward(grad_out, x, weight, stride=1, padding=1, groups=1, algorithm="auto", input_gradient=True):
+def conv2d_backward(
+    grad_out, x, weight, stride=1, padding=1, groups=1, algorithm="auto", input_gradient=True, bias_gradient=True
+):
     """Compute the gradients of `conv2d`.
 
     Parameters
@@ -88,14 +90,14 @@ def conv2d_backward(grad_out, x, weight, stride=1, padding=1, groups=1, algorith
         As they were in the forward pass.
     algorithm : {"auto", "im2col"}
         "im2col" keeps Winograd out of the gradient of the input.
-    input_gradient : bool
-        Without it, the gradient of the input, which a first layer does not need, is None.
+    input_gradient, bias_gradient : bool
+        What is not wanted is not computed, and None is returned for it: a first layer needs no gradient of its input.
 
     Returns
     -------
     grad_x : ndarray (N, C_in, H, W) or None
     grad_weight : ndarray (C_out, C_in / groups, K_h, K_w)
-    grad_bias : ndarray (C_out,)
+    grad_bias : ndarray (C_out,) or None
 
     Raises
     ------
@@ -111,7 +113,7 @@ def conv2d_backward(grad_out, x, weight, stride=1, padding=1, groups=1, algorith
     if grad_out.shape != (x.shape[0], c_out, *sizes):
         raise ValueError(f"grad_out must have the output's shape {(x.shape[0], c_out, *sizes)}, got {grad_out.shape}")
     pixels, grad_pixels = channels_last(x), channels_last(grad_out)
-    grad_bias = grad_pixels.sum(axis=(0, 1, 2))
+    grad_bias = grad_pixels.sum(axis=(0, 1, 2)) if bias_gradient else None
     if _is_depthwise(weight.shape, groups):
         grad_taps = np.empty((k_h, k_w, c_out), x.dtype)
         depthwise.grad_kernel(pixels, grad_pixels, stride, padding, grad_taps)

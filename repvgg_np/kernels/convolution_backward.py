@@ -28,7 +28,7 @@ from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store, zeros
 
 
 @kernel
-def gradient_tile(picture, rows, row_step, step, out_size, panel, grad, targets):
+def gradient_tile_of_two_registers(picture, rows, row_step, step, out_size, panel, grad, targets):
     """Add to a tile of 6 rows x 2 registers of grad_w what one picture gives.
 
     `picture` is one padded picture, flat; `rows` says for six rows of grad_w where their first pixel lies in it. From
@@ -72,6 +72,42 @@ def gradient_tile(picture, rows, row_step, step, out_size, panel, grad, targets)
     store(grad, t4 + lanes, a41)
     store(grad, t5, a50)
     store(grad, t5 + lanes, a51)
+
+
+@kernel
+def gradient_tile_of_one_register(picture, rows, row_step, step, out_size, panel, grad, targets):
+    """Add to a tile of 6 rows x 1 register of grad_w what one picture gives: for narrow layers, and last panels."""
+    lanes = VECTOR_BYTES // panel.itemsize
+    r0, r1, r2, r3, r4, r5 = rows
+    t0, t1, t2, t3, t4, t5 = targets
+    a0 = a1 = a2 = a3 = a4 = a5 = zeros(panel)
+    pixel = 0
+    for i in range(out_size[0]):
+        place = i * row_step
+        for _ in range(out_size[1]):
+            g = load(panel, pixel)
+            pixel += lanes
+            a0, a1 = fma(a0, picture[r0 + place], g), fma(a1, picture[r1 + place], g)
+            a2, a3 = fma(a2, picture[r2 + place], g), fma(a3, picture[r3 + place], g)
+            a4, a5 = fma(a4, picture[r4 + place], g), fma(a5, picture[r5 + place], g)
+            place += step
+    a0, a1, a2 = add(a0, load(grad, t0)), add(a1, load(grad, t1)), add(a2, load(grad, t2))
+    a3, a4, a5 = add(a3, load(grad, t3)), add(a4, load(grad, t4)), add(a5, load(grad, t5))
+    store(grad, t0, a0)
+    store(grad, t1, a1)
+    store(grad, t2, a2)
+    store(grad, t3, a3)
+    store(grad, t4, a4)
+    store(grad, t5, a5)
+
+
+@kernel
+def pack_gradient(flat_out, n, pixels, c_out, first, real, width, panel):
+    """Copy the channels `first` to `first + real - 1` of picture n's gradient to `panel`, `width` numbers a pixel."""
+    for pixel in range(pixels):
+        copy_run(flat_out, (n * pixels + pixel) * c_out + first, panel, pixel * width, real)
+        for lane in range(real, width):  # what lies behind may be a neighbour's NaN, and is multiplied too
+            panel[pixel * width + lane] = 0
 
 
 @kernel
@@ -120,13 +156,9 @@ def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, worker
             pad_picture(x, flat_x, n, padding, padded_width, picture)
             for group in range(groups):
                 for column in range(0, columns, 2 * lanes):
-                    for pixel in range(pixels):
-                        start = (n * pixels + pixel) * c_out + group * columns + column
-                        real = min(2 * lanes, columns - column)
-                        copy_run(flat_out, start, panel, pixel * 2 * lanes, real)
-                        if real < 2 * lanes:  # what lies behind may be a NaN of a neighbour, and is multiplied too
-                            for lane in range(real, 2 * lanes):
-                                panel[pixel * 2 * lanes + lane] = 0
+                    real = min(2 * lanes, columns - column)
+                    width = 2 * lanes if real > lanes else lanes
+                    pack_gradient(flat_out, n, pixels, c_out, group * columns + column, real, width, panel)
                     for tile in range(tiles * worker // workers, tiles * (worker + 1) // workers):
                         row, last = tile * TILE_ROWS, depth - 1
                         first = group * depth_in
@@ -145,10 +177,15 @@ def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, worker
                             start + r0 * row_length, start + r1 * row_length, start + r2 * row_length,
                             start + r3 * row_length, start + r4 * row_length, start + r5 * row_length,
                         )  # fmt: skip
-                        row_step = stride[0] * padded_width * channels
-                        gradient_tile(
-                            picture, sources, row_step, stride[1] * channels, out_size, panel, flat_grad, targets
-                        )
+                        row_step, step = stride[0] * padded_width * channels, stride[1] * channels
+                        if width > lanes:
+                            gradient_tile_of_two_registers(
+                                picture, sources, row_step, step, out_size, panel, flat_grad, targets
+                            )
+                        else:
+                            gradient_tile_of_one_register(
+                                picture, sources, row_step, step, out_size, panel, flat_grad, targets
+                            )
 
 
 def grad_weight(x, grad_out, kernel_size, stride, padding, groups):

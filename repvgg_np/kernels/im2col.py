@@ -159,5 +159,5 @@ def conv2d(x, panels, bias, relu, kernel_size, stride, padding, out):
     fits = max(1, BLOCK_BYTES // (depth * x.itemsize * TILE_ROWS)) * TILE_ROWS
     pixels = out.shape[0] * out.shape[1] * out.shape[2]
     share = round_up(-(-pixels // workers), TILE_ROWS)
-    block = min(fits, share, MOST_ROWS)
+    block = max(TILE_ROWS, min(fits, share, MOST_ROWS))  # an empty batch has no share
     _conv2d(x, panels, bias, relu, kernel_size, stride, padding, out, block, workers)

@@ -62,10 +62,11 @@ class Conv2d(Layer):
         """Set the gradients of weight and bias; return that of the input."""
         if self._x is None:
             raise ValueError("backward needs a forward pass in training mode before it")
+        has_bias = self.bias is not None
         grad_x, self.weight.grad, grad_bias = conv2d_backward(
-            grad_out, self._x, self.weight.peek(), self.stride, self.padding, self.groups
+            grad_out, self._x, self.weight.peek(), self.stride, self.padding, self.groups, bias_gradient=has_bias
         )
-        if self.bias is not None:
+        if has_bias:
             self.bias.grad = grad_bias
         return grad_x
 

@@ -130,10 +130,10 @@ def test_an_empty_batch_gives_an_empty_batch():
     assert grad_x.shape == x.shape and not grad_weight.any()
 
 
-def test_the_first_layer_can_do_without_the_gradient_of_its_input():
+def test_gradients_that_nobody_needs_are_not_computed():
     x, weight, grad = (np.ones(s, np.float32) for s in ((1, 2, 4, 4), (3, 2, 3, 3), (1, 3, 4, 4)))
-    grad_x, grad_weight, _ = conv2d_backward(grad, x, weight, input_gradient=False)
-    assert grad_x is None
+    grad_x, grad_weight, grad_bias = conv2d_backward(grad, x, weight, input_gradient=False, bias_gradient=False)
+    assert grad_x is None and grad_bias is None
     np.testing.assert_array_equal(grad_weight, conv2d_backward(grad, x, weight)[1])
 
 

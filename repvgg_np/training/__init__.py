@@ -1,0 +1,48 @@
+"""Training: the loss, the optimizer, the schedules, the loop, and checkpoints that lose nothing.
+
+Begin with `loop.py`.
+"""
+
+from repvgg_np.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from repvgg_np.training.errors import TrainingDiverged, TrainingInterrupted
+from repvgg_np.training.evaluate import Evaluation, evaluate
+from repvgg_np.training.facts import describe_run
+from repvgg_np.training.history import COLUMNS, TIMING_COLUMNS, History, read_history
+from repvgg_np.training.loop import TrainingResult, train
+from repvgg_np.training.loss import cross_entropy, softmax
+from repvgg_np.training.mixup import mixup
+from repvgg_np.training.position import Position
+from repvgg_np.training.saver import CHECKPOINT_FILE, HISTORY_FILE
+from repvgg_np.training.schedule import SCHEDULES, cosine, make_schedule, one_cycle
+from repvgg_np.training.settings import Settings
+from repvgg_np.training.sgd import DECAYS, SGD
+
+__all__ = [
+    "CHECKPOINT_FILE",
+    "COLUMNS",
+    "DECAYS",
+    "HISTORY_FILE",
+    "SCHEDULES",
+    "SGD",
+    "TIMING_COLUMNS",
+    "Checkpoint",
+    "Evaluation",
+    "History",
+    "Position",
+    "Settings",
+    "TrainingDiverged",
+    "TrainingInterrupted",
+    "TrainingResult",
+    "cosine",
+    "cross_entropy",
+    "describe_run",
+    "evaluate",
+    "load_checkpoint",
+    "make_schedule",
+    "mixup",
+    "one_cycle",
+    "read_history",
+    "save_checkpoint",
+    "softmax",
+    "train",
+]

@@ -1,0 +1,142 @@
+"""Every choice of a training run, in one place."""
+
+import contextlib
+import dataclasses
+import math
+
+from repvgg_np.training.schedule import SCHEDULES
+from repvgg_np.training.sgd import DECAYS
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The choices that a run's result depends on. The same settings, network and data give the same bits.
+
+    The defaults suit a small network on CIFAR and a CPU. The paper's own (section 4.1) are 120 epochs, batches of 256,
+    a learning rate of 0.1 with a cosine and no warm-up, momentum 0.9, and a decay of 1e-4 on kernels.
+
+    Parameters
+    ----------
+    epochs : int
+        How often the training set is gone through; at least 1.
+    batch_size : int
+        Pictures per step; at least 1.
+    learning_rate : float
+        The highest of the run; more than 0.
+    schedule : {"cosine", "one_cycle"}
+        How the learning rate goes on: see `schedule.py`.
+    warmup_epochs : float or None
+        For how long the learning rate rises; less than `epochs`. None: what is usual for the schedule.
+    momentum : float
+        At least 0, less than 1.
+    nesterov : bool
+        Whether momentum is Nesterov's.
+    weight_decay : float
+        At least 0.
+    decay : {"official", "kernels", "all"}
+        Which parameters are decayed: see `SGD`.
+    label_smoothing : float
+        At least 0, less than 1.
+    mixup : float
+        The alpha of mixup; 0 is off.
+    augment : bool
+        Whether training pictures are cropped and flipped at random.
+    seed : int
+        Of the order of the pictures, the augmentation and mixup; at least 0. The first weights are the model's affair.
+
+    Raises
+    ------
+    ValueError
+        If a choice is out of range.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    schedule: str = "cosine"
+    warmup_epochs: float | None = None
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay: str = "official"
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    augment: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        """Refuse what is out of range; bring numbers into Python's own types, which JSON knows."""
+        for name in ("nesterov", "augment"):
+            if getattr(self, name) not in (True, False):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, bool(getattr(self, name)))
+        self._check_integer("epochs", 1)
+        self._check_integer("batch_size", 1)
+        self._check_integer("seed", 0)
+        self._check_number("learning_rate", "more than 0", lambda rate: 0 < rate < math.inf)
+        self._check_number("momentum", "at least 0 and less than 1", lambda momentum: 0 <= momentum < 1)
+        self._check_number("weight_decay", "at least 0", lambda decay: 0 <= decay < math.inf)
+        self._check_number("label_smoothing", "at least 0 and less than 1", lambda part: 0 <= part < 1)
+        self._check_number("mixup", "at least 0", lambda alpha: 0 <= alpha < math.inf)
+        if self.warmup_epochs is not None:
+            wanted = f"at least 0 and less than the {self.epochs} epochs"
+            self._check_number("warmup_epochs", wanted, lambda epochs: 0 <= epochs < self.epochs)
+        for name, choices in (("schedule", SCHEDULES), ("decay", DECAYS)):
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.nesterov and not self.momentum:
+            raise ValueError(f"nesterov needs a momentum of more than 0, got {self.momentum}")
+
+    def _check_integer(self, name, least):
+        """Refuse a field that is no integer of at least `least`."""
+        value = getattr(self, name)
+        whole = hasattr(value, "__index__") and not isinstance(value, bool)
+        if not whole:
+            raise ValueError(f"{name} must be an integer, got {value!r}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+        object.__setattr__(self, name, value.__index__())
+
+    def _check_number(self, name, wanted, fits):
+        """Refuse a field that is no number, or does not fit; a NaN fits nothing."""
+        value, number = getattr(self, name), math.nan
+        # Text has no `__float__`, though `float` would read it.
+        if hasattr(value, "__float__") and not isinstance(value, bool):
+            with contextlib.suppress(TypeError, OverflowError):
+                number = float(value)
+        if not fits(number):
+            raise ValueError(f"{name} must be a number, {wanted}, got {value!r}")
+        object.__setattr__(self, name, number)
+
+    def as_dict(self):
+        """Return the choices by their names, as JSON can hold them.
+
+        Returns
+        -------
+        dict
+        """
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, choices):
+        """Make settings of a dict; what it lacks has its default.
+
+        Parameters
+        ----------
+        choices : dict
+            As `as_dict` returns it.
+
+        Returns
+        -------
+        Settings
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or a choice is out of range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = [str(name) for name in choices if name not in known]
+        if unknown:
+            raise ValueError(f"settings must be among {', '.join(known)}, got {', '.join(unknown)}")
+        return cls(**choices)
