@@ -7,7 +7,7 @@ import numpy as np
 from repvgg_np import plots
 from repvgg_np.bench import time_side_by_side
 from repvgg_np.data import batches, load_dataset
-from repvgg_np.fuse import fold_batch_norm, fuse
+from repvgg_np.fuse import fuse
 from repvgg_np.kernels import warm_up
 from repvgg_np.models import create_model, save
 from repvgg_np.training import CHECKPOINT_FILE, Settings, evaluate, train
@@ -108,9 +108,4 @@ def demo(folder, epochs=5, seed=0, say=print, progress=True):
 
 def _block_to_draw(model):
     """Return the name of the first block with an identity branch, and each branch folded with its batch norm."""
-    name, block = next((name, block) for name, block in model.blocks() if block.identity is not None)
-    branches = [
-        fold_batch_norm(kernel, bn.gamma.peek(), bn.beta.peek(), bn.running_mean, bn.running_var, bn.eps)
-        for kernel, bn in block.convolutions()
-    ]
-    return name, branches
+    return next((name, block.branches()) for name, block in model.blocks() if block.identity is not None)

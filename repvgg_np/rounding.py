@@ -8,11 +8,18 @@ roundoff* (2^-24 for float32, 2^-53 for float64). A number that went through n o
 So a sum of products that takes n roundings for each term is off by at most gamma_n times *the same sum over absolute
 values* (Higham, section 3.1). That is a statement about the data at hand, and holds for any order of summation.
 
-* im2col and the depthwise kernel add the K_h K_w C_in / groups products of an output one by one: n is their number and
-  one more (for a product that is rounded before it is added), and the sum is the convolution of |x| with |w|.
-* Winograd rounds at each step of Y = A^T [(G g G^T) . (B^T d B)] A. Taking absolute values in all three transforms, the
-  sum is |A^T| [(|G| |g| |G^T|) . (|B^T| |d| |B|)] |A|, and n counts: B^T twice (2 + 2 roundings in `winograd.py`), G
-  twice (at most 12), the sum over C_in / groups channels, A^T twice (3 + 3), the bias (1).
+**im2col, depthwise.** An output is the sum of K_h K_w C_in / groups products, added one by one to the bias: n is their
+number and one more (for a product that is rounded before it is added), and the sum is the convolution of |x| with |w|.
+
+**Winograd** computes Y = A^T [ U . V ] A with V = B^T d B and U = G g G^T, and every step has its own error:
+
+    V is off by at most  dV = gamma_4 |B^T| |d| |B|            two passes of at most two roundings (`winograd.py`)
+    U is off by at most  dU = gamma_1 |U| + gamma'_13 |G| |g| |G^T|      made in float64 (gamma'), then rounded once
+    M is off by at most  dM = gamma_C P + sum (dV (|U| + dU) + (|V| + dV) dU),     P = sum (|V| + dV) (|U| + dU)
+    Y is off by at most  |A^T| (dM + gamma_7 (P + dM)) |A|           two passes of three roundings, and the bias
+
+with C = C_in / groups, over which the sums run. Every quantity on the right is computed from the data. That is much
+sharper than absolute values all through: V, made of differences of neighbours, is far smaller than |B^T| |d| |B|.
 
 Underflow is the one case in which an operation is not exact times (1 + d): it loses up to u times the smallest normal
 number, call that number t. Adding sqrt(t), which is about 1e-19 in float32, to every factor makes each product at
@@ -24,7 +31,7 @@ import numpy as np
 from repvgg_np.kernels import conv2d
 from repvgg_np.reference import WINOGRAD_A_TRANSPOSED, WINOGRAD_B_TRANSPOSED, WINOGRAD_G_TIMES_24
 
-WINOGRAD_ROUNDINGS = 2 + 2 + 12 + 3 + 3 + 1
+PICTURES_AT_ONCE = 8  # the 36 numbers of every tile and channel, in float64, take memory
 
 
 def gamma(operations, dtype):
@@ -57,27 +64,8 @@ def underflow_guard(dtype):
     return np.dtype(dtype).type(np.sqrt(np.finfo(dtype).tiny))
 
 
-def roundings(weight_shape, algorithm):
-    """Return n for one output of a convolution: how many roundings lie between a product and the result, at most.
-
-    Parameters
-    ----------
-    weight_shape : tuple
-        (C_out, C_in / groups, K_h, K_w)
-    algorithm : {"im2col", "winograd", "depthwise"}
-
-    Returns
-    -------
-    int
-    """
-    _, depth_in, k_h, k_w = weight_shape
-    return depth_in + WINOGRAD_ROUNDINGS if algorithm == "winograd" else k_h * k_w * depth_in + 1
-
-
-def absolute_convolution(x, weight, stride, padding, groups, algorithm):
-    """Compute the sum over absolute values that the bound of a convolution is a multiple of.
-
-    All terms are positive, so that its own rounding makes it too small by a factor of 1 - gamma_n at most.
+def absolute_convolution(x, weight, stride, padding, groups):
+    """Compute the convolution of |x| with |weight|: the sum over absolute values.
 
     Parameters
     ----------
@@ -85,38 +73,86 @@ def absolute_convolution(x, weight, stride, padding, groups, algorithm):
     weight : ndarray (C_out, C_in / groups, K_h, K_w)
     stride, padding : int or pair of int
     groups : int
-    algorithm : {"im2col", "winograd", "depthwise"}
-        The one whose error is bounded.
 
     Returns
     -------
     ndarray (N, C_out, H_out, W_out)
+        Not smaller than the exact sum: its own rounding is made up for.
     """
     guard = underflow_guard(x.dtype)
-    x, weight = np.abs(x) + guard, np.abs(weight) + guard
+    total = conv2d(np.abs(x) + guard, np.abs(weight) + guard, None, stride, padding, groups, "im2col")
+    return total * x.dtype.type(1 + 2 * gamma(weight[0].size + 4, x.dtype))
+
+
+def convolution_bound(
+    x, weight, stride, padding, groups, algorithm, *, magnitude=None, weight_roundings=0, bias=0, bias_roundings=0
+):
+    """Bound the error of a convolution: of its own rounding, and of a kernel and a bias that were rounded before.
+
+    Parameters
+    ----------
+    x : ndarray (N, C_in, H, W)
+    weight : ndarray (C_out, C_in / groups, K_h, K_w)
+        The kernel as it is.
+    stride, padding : pair of int
+    groups : int
+    algorithm : {"im2col", "winograd", "depthwise"}
+    magnitude : ndarray, optional
+        Of the kernel's shape, and not below |weight|: the sum over absolute values of what was added up to make it.
+    weight_roundings : int
+        Through how many roundings the terms of that sum went.
+    bias : ndarray (C_out, 1, 1) or 0
+        Likewise for the bias: the sum over absolute values.
+    bias_roundings : int
+
+    Returns
+    -------
+    ndarray (N, C_out, H_out, W_out) float64
+    """
+    magnitude = np.abs(weight) if magnitude is None else magnitude
+    bias = bias + float(underflow_guard(x.dtype))
     if algorithm == "winograd":
-        return _absolute_winograd(x, weight, padding, groups)
-    return conv2d(x, weight, None, stride, padding, groups, "im2col")
+        own = np.concatenate(
+            [
+                _winograd_bound(x[i : i + PICTURES_AT_ONCE], weight, padding, groups, magnitude, weight_roundings)
+                for i in range(0, len(x), PICTURES_AT_ONCE)
+            ]
+        )
+        return own + gamma(bias_roundings + 1, x.dtype) * bias
+    n = weight[0].size + 1
+    total = absolute_convolution(x, magnitude, stride, padding, groups).astype(np.float64)
+    return gamma(n + weight_roundings, x.dtype) * total + gamma(n + bias_roundings, x.dtype) * bias
 
 
-def _absolute_winograd(x, weight, padding, groups):
-    """Compute `|A^T| [(|G| g |G^T|) . (|B^T| d |B|)] |A|` for positive g and d, all tiles at once."""
-    kind = x.dtype.type
-    b = np.abs(WINOGRAD_B_TRANSPOSED).astype(x.dtype)
-    g = np.abs(WINOGRAD_G_TIMES_24).astype(x.dtype) / kind(24)
-    a = np.abs(WINOGRAD_A_TRANSPOSED).astype(x.dtype)
+def _winograd_bound(x, weight, padding, groups, magnitude, weight_roundings):
+    """Bound the error of Winograd's F(4x4, 3x3), step by step as in the text above."""
+    dtype, guard = x.dtype, float(underflow_guard(x.dtype))
+    b, a = WINOGRAD_B_TRANSPOSED.astype(float), WINOGRAD_A_TRANSPOSED.astype(float)
+    g = WINOGRAD_G_TIMES_24 / 24
     n, c_in, height, width = x.shape
     c_out, depth_in = weight.shape[:2]
-    height, width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
-    down, across = -(-height // 4), -(-width // 4)
-    padded = np.zeros((n, c_in, 4 * down + 2, 4 * across + 2), x.dtype)
-    rows, columns = slice(padding[0], padding[0] + x.shape[2]), slice(padding[1], padding[1] + x.shape[3])
-    padded[:, :, rows, columns] = x
+    out_height, out_width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
+    down, across = -(-out_height // 4), -(-out_width // 4)
+    padded = np.zeros((n, c_in, 4 * down + 2, 4 * across + 2))
+    padded[:, :, padding[0] : padding[0] + height, padding[1] : padding[1] + width] = x
     patches = np.lib.stride_tricks.sliding_window_view(padded, (6, 6), axis=(2, 3))[:, :, ::4, ::4]
-    v = np.einsum("ik,nchwkl,jl->ijnhwc", b, patches, b, optimize=True)
-    u = np.einsum("ik,ockl,jl->ijco", g, weight, g, optimize=True)
-    v = v.reshape(36, -1, groups, depth_in)
-    u = u.reshape(36, depth_in, groups, c_out // groups)
-    m = np.einsum("ptgc,pcgo->ptgo", v, u, optimize=True).reshape(6, 6, n, down, across, c_out)
-    y = np.einsum("ik,klnhwo,jl->nohiwj", a, m, a, optimize=True)
-    return y.reshape(n, c_out, 4 * down, 4 * across)[:, :, :height, :width]
+
+    def transformed_patches(matrix, patches):
+        v = np.einsum("ik,nchwkl,jl->ijnhwc", matrix, patches, matrix, optimize=True)
+        return v.reshape(36, -1, groups, depth_in).swapaxes(1, 2)  # -> (36, groups, tiles, C_in / groups)
+
+    def transformed_kernel(matrix, kernel):
+        u = np.einsum("ik,ockl,jl->ijco", matrix, kernel.astype(float), matrix, optimize=True)
+        return u.reshape(36, depth_in, groups, -1).swapaxes(1, 2)  # -> (36, groups, C_in / groups, C_out / groups)
+
+    v, u = np.abs(transformed_patches(b, patches)) + guard, np.abs(transformed_kernel(g, weight)) + guard
+    v_error = gamma(4, dtype) * transformed_patches(np.abs(b), np.abs(patches) + guard)
+    u_error = gamma(1, dtype) * u + gamma(13, np.float64) * transformed_kernel(np.abs(g), np.abs(weight) + guard)
+    u_error += gamma(weight_roundings, dtype) * transformed_kernel(np.abs(g), magnitude + guard)
+    products = (v + v_error) @ (u + u_error)
+    m_error = gamma(depth_in, dtype) * products + v_error @ (u + u_error) + (v + v_error) @ u_error
+    total = m_error + gamma(7, dtype) * (products + m_error)
+    total = total.swapaxes(1, 2).reshape(6, 6, n, down, across, c_out)
+    y = np.einsum("ik,klnhwo,jl->nohiwj", np.abs(a), total, np.abs(a), optimize=True)
+    y = y.reshape(n, c_out, 4 * down, 4 * across)[:, :, :out_height, :out_width]
+    return y * (1 + gamma(depth_in + 100, np.float64))  # what computing the bound may have lost

@@ -3,25 +3,25 @@
 Both forms of a block get the same input X, in inference mode. In exact arithmetic they are equal. In floating point,
 with s_b = gamma_b / sigma_b for the branches b = 3x3, 1x1, identity, let
 
-    S = |X| * (sum over b of |s_b W_b|)  +  sum over b of (|beta_b| + |mu_b s_b|)
+    S = |X| * (sum over b of |s_b W_b|)  +  c,          c = sum over b of (|beta_b| + |mu_b s_b|)
 
-* The branch form rounds n times for a convolution, 5 times for `gamma / sqrt(var + eps)` and `beta - mean scale`,
-  twice for `scale x + shift`, twice for the additions of branches: it is off by at most gamma_(n + 9) S.
-* The fused form rounds 4 times for `kernel scale`, 5 times for a bias, twice for the additions of branches, n times for
-  its convolution, which begins with the bias: it is off by at most gamma_(n + 8) S.
+* The branch form: each convolution is off by at most its bound E_b (`rounding.py`), and then multiplied by s_b. To
+  the terms of S it adds 5 roundings of `gamma / sqrt(var + eps)` and `beta - mean scale`, 2 of `scale x + shift`, 2 of
+  the additions of branches: together at most (sum over b of |s_b| E_b) (1 + gamma_9) + gamma_9 S.
+* The fused form: its kernel is off by at most gamma_6 of the sum over |s_b W_b| (4 roundings of `kernel scale`, 2 of
+  the additions), its bias by at most gamma_7 c; its convolution's bound takes both into account.
 
-ReLU brings numbers closer together, never apart. So the two differ by at most 2 gamma_(n + 9) S, element by element.
-S is itself computed in floating point, and may come out too small by a factor of 1 - gamma_(n + 9), by which the
-bound is divided. Where Winograd computes a 3x3 convolution, "*" in S and n are Winograd's (see `rounding.py`). A
-difference above the bound is not rounding: the fusion, or a file, is wrong.
+ReLU brings numbers closer together, never apart. So the two differ by at most the sum of these two bounds, element by
+element. A difference above it is not rounding: the fusion, or a file, is wrong.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from repvgg_np.fuse import pad_1x1_to_3x3
 from repvgg_np.kernels import choose_algorithm
-from repvgg_np.rounding import absolute_convolution, gamma, roundings, underflow_guard
+from repvgg_np.rounding import absolute_convolution, convolution_bound, gamma, underflow_guard
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def check_statistics(model):
 
 
 def fusion_bound(block, x):
-    """Compute the bound on the difference of a block's two forms: `2 gamma_(n + 9) S / (1 - gamma_(n + 9))`.
+    """Compute the bound on the difference of a block's two forms, as in the text above.
 
     Parameters
     ----------
@@ -191,23 +191,31 @@ def fusion_bound(block, x):
 
     Returns
     -------
-    bound : ndarray (N, C_out, H_out, W_out)
+    bound : ndarray (N, C_out, H_out, W_out) float64
     algorithm : str
         Of the fused convolution.
     """
-    kernels, constants = [], 0
+    stride, groups, dtype = (block.stride, block.stride), block.groups, x.dtype
+    branch_error, magnitude, constants = 0, 0, 0
     for kernel, norm in block.convolutions():
         scale = np.abs(norm.gamma.peek()) / np.sqrt(norm.running_var + norm.running_var.dtype.type(norm.eps))
-        border = ((0, 0), (0, 0), ((3 - kernel.shape[2]) // 2,) * 2, ((3 - kernel.shape[3]) // 2,) * 2)
-        kernels.append(np.pad(np.abs(kernel) * scale[:, None, None, None], border))
+        padding = (kernel.shape[2] // 2, kernel.shape[3] // 2)
+        algorithm = choose_algorithm(kernel.shape, stride, groups)  # (of the identity, which rounds nothing, too)
+        own_bound = convolution_bound(x, kernel, stride, padding, groups, algorithm)
+        branch_error = branch_error + scale[:, None, None] * own_bound
+        scaled = np.abs(kernel) * scale[:, None, None, None]
+        magnitude = magnitude + (scaled if kernel.shape[2:] == (3, 3) else pad_1x1_to_3x3(scaled))
         constants = constants + np.abs(norm.beta.peek()) + np.abs(norm.running_mean) * scale
-    kernel = sum(kernels)
-    stride, padding = (block.stride, block.stride), (1, 1)
-    algorithm = choose_algorithm(kernel.shape, stride, block.groups)
-    magnitude = absolute_convolution(x, kernel, stride, padding, block.groups, algorithm)
-    magnitude += constants[:, None, None] + underflow_guard(x.dtype)
-    relative = gamma(roundings(kernel.shape, algorithm) + 9, x.dtype)
-    return magnitude * x.dtype.type(2 * relative / (1 - relative)), algorithm
+    constants = constants[:, None, None].astype(np.float64)
+    terms = absolute_convolution(x, magnitude, stride, (1, 1), groups) + constants + underflow_guard(dtype)
+    branch_error = branch_error * (1 + gamma(9, dtype)) + gamma(9, dtype) * terms
+
+    fused_kernel, _ = block.fold()
+    algorithm = choose_algorithm(fused_kernel.shape, stride, groups)
+    rounded_before = {"magnitude": magnitude, "weight_roundings": 6, "bias": constants, "bias_roundings": 7}
+    fused_error = convolution_bound(x, fused_kernel, stride, (1, 1), groups, algorithm, **rounded_before)
+    # The magnitudes above went through roundings of their own: a dozen at most.
+    return (branch_error + fused_error) * (1 + gamma(12, dtype)), algorithm
 
 
 def _compare(name, block, x, out, fused_out):

@@ -69,10 +69,17 @@ class RepVGGBlock(Layer):
             pairs.append((unit, self.identity))
         return pairs
 
+    def branches(self):
+        """Return the (kernel, bias) of each branch, its batch norm written into the kernel: equation 3."""
+        return [fold_bn(kernel, bn) for kernel, bn in self.convolutions()]
+
+    def fold(self):
+        """Return the kernel (C_out, C_in / groups, 3, 3) and the bias (C_out,) of the one convolution."""
+        return fuse_branches(self.branches())
+
     def fused(self):
         """Return the inference form, a new block."""
-        kernel, bias = fuse_branches([fold_bn(kernel, bn) for kernel, bn in self.convolutions()])
-        return FusedRepVGGBlock(kernel, bias, self.stride, self.groups)
+        return FusedRepVGGBlock(*self.fold(), self.stride, self.groups)
 
 
 class FusedRepVGGBlock(Layer):

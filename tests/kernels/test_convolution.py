@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from repvgg_np import reference
 from repvgg_np.kernels import conv2d, conv2d_backward, get_num_threads, set_num_threads
-from repvgg_np.rounding import absolute_convolution, gamma, roundings
+from repvgg_np.rounding import convolution_bound
 from tests import strategies
 
 
@@ -15,14 +15,12 @@ def assert_within_bound(case, dtype, algorithm):
     case = case.astype(dtype)
     out = conv2d(case.x, case.weight, case.bias, **case.geometry, algorithm=algorithm)
     exact = strategies.exact_convolution(case)
-    magnitude = absolute_convolution(
-        case.x.astype(np.float64), case.weight.astype(np.float64), **case.geometry, algorithm=algorithm
-    )
-    magnitude += np.abs(case.bias.astype(np.float64))[:, None, None]
+    bias = np.abs(case.bias.astype(np.float64))[:, None, None]
+    bound = convolution_bound(case.x, case.weight, **case.geometry, algorithm=algorithm, bias=bias)
     # The definition is computed in float64, and rounds too: its own bound is added.
-    bound = gamma(roundings(case.weight.shape, algorithm), dtype) * magnitude
-    bound += gamma(roundings(case.weight.shape, "im2col"), np.float64) * magnitude
-    assert out.shape == exact.shape and out.dtype == dtype
+    wide = case.astype(np.float64)
+    bound += convolution_bound(wide.x, wide.weight, **case.geometry, algorithm="im2col", bias=bias)
+    assert out.shape == exact.shape == bound.shape and out.dtype == dtype
     assert (np.abs(out - exact) <= bound).all()
 
 
@@ -67,8 +65,8 @@ def test_the_input_gradient_by_winograd_lies_within_its_rounding_bound(case, dty
     border = (2 - case.padding[0], 2 - case.padding[1])
     if min(border) < 0:
         return  # padding of three: not a transposed convolution, and not computed by Winograd
-    magnitude = absolute_convolution(wide.grad_out, turned, (1, 1), border, case.groups, "winograd")
-    bound = (gamma(roundings(turned.shape, "winograd"), dtype) + 1e-13) * magnitude
+    bound = convolution_bound(case.grad_out, turned.astype(dtype), (1, 1), border, case.groups, "winograd")
+    bound += convolution_bound(wide.grad_out, turned, (1, 1), border, case.groups, "im2col")
     assert (np.abs(grad_x - exact) <= bound).all()
 
 

@@ -1,6 +1,9 @@
 """Machine code that is kept from an earlier start is never older than any file that it came from."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numba
@@ -51,3 +54,32 @@ def test_warming_up_says_nothing_unless_it_took_long(capsys, monkeypatch):
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     warm_up(training=False, progress=True)
     assert capsys.readouterr().err == "compiled the kernels in 30 s; they are kept for the next start\n"
+
+
+COMPILE_AND_RUN = """
+import sys
+import numpy as np
+from repvgg_np.kernels import batch_norm
+for dtype in sys.argv[1:]:
+    x = np.arange(12, dtype=dtype).reshape(6, 2)
+    out = np.empty_like(x)
+    batch_norm.scale_and_shift(x, np.array([2, 3], dtype), np.array([1, 5], dtype), out)
+    assert (out == x * [2, 3] + [1, 5]).all() and out.dtype == dtype
+"""
+
+
+@pytest.mark.slow_without_jit
+def test_processes_that_compile_at_once_never_get_each_others_code(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def start(*dtypes):
+        return subprocess.Popen(
+            [sys.executable, "-c", COMPILE_AND_RUN, *dtypes], env=environment, stderr=subprocess.PIPE
+        )
+
+    # The same function for different dtypes, by processes that all find an empty cache: Numba would give both results
+    # the same file name.
+    for processes in ([start("float32"), start("float64"), start("float32", "float64")], [start("float64", "float32")]):
+        for process in processes:
+            _, error = process.communicate()
+            assert process.returncode == 0, error.decode()
