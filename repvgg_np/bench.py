@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 
-import repvgg_np
+from repvgg_np.fuse import fuse
 from repvgg_np.kernels import get_num_threads, warm_up
+from repvgg_np.models import create_model
 
 
 def time_side_by_side(functions, repeats):
@@ -138,10 +139,10 @@ def bench_inference(name, batch, size=None, repeats=15, seed=0):
     for label, value in (("batch", batch), ("repeats", repeats)):
         if value < 1:
             raise ValueError(f"{label} must be at least 1, got {value}")
-    model = repvgg_np.create_model(name, seed=seed)
+    model = create_model(name, seed=seed)
     random_statistics(model, seed)
     model.eval()
-    fused = repvgg_np.fuse(model)
+    fused = fuse(model)
     size = model.config.input_size if size is None else size
     warm_up(training=False)
     rng = np.random.default_rng(seed)

@@ -42,13 +42,10 @@ def fold_batch_norm(kernel, gamma, beta, running_mean, running_var, eps):
     ValueError
         If the shapes don't fit together, or a variance is negative or no number.
     """
-    for name, array in (
-        ("gamma", gamma), ("beta", beta), ("running_mean", running_mean), ("running_var", running_var)
-    ):  # fmt: skip
-        if array.shape != (kernel.shape[0],):
-            raise ValueError(
-                f"{name} must have the shape {(kernel.shape[0],)}, one for each output channel, got {array.shape}"
-            )
+    statistics = {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
+    for name, array in statistics.items():
+        if array.shape != kernel.shape[:1]:
+            raise ValueError(f"{name} must have the shape {kernel.shape[:1]} of the output channels, got {array.shape}")
     if not (running_var >= 0).all():
         raise ValueError(f"running_var must not be negative or NaN, got {running_var[~(running_var >= 0)][0]}")
     if running_var.dtype != object:

@@ -115,7 +115,7 @@ KERNEL = np.ones((4, 2, 3, 3))
     [
         (
             lambda: fold_batch_norm(KERNEL, FOUR[:3], FOUR, FOUR, FOUR, 0),
-            r"gamma must have the shape \(4,\), .* got \(3,\)",
+            r"gamma must have the shape \(4,\) .* got \(3,\)",
         ),
         (lambda: fold_batch_norm(KERNEL, FOUR, FOUR[:1], FOUR, FOUR, 0), r"beta must have the shape \(4,\)"),
         (lambda: fold_batch_norm(KERNEL, FOUR, FOUR, KERNEL, FOUR, 0), r"running_mean must have the shape \(4,\)"),
