@@ -103,11 +103,12 @@ def gradient_tile_of_one_register(picture, rows, row_step, step, out_size, panel
 
 @kernel
 def pack_gradient(flat_out, n, pixels, c_out, first, real, width, panel):
-    """Copy the channels `first` to `first + real - 1` of picture n's gradient to `panel`, `width` numbers a pixel."""
+    """Copy the channels `first` to `first + real - 1` of picture n's gradient to `panel`, `width` numbers a pixel.
+
+    What the lanes behind the real ones hold is of no matter: lanes never mix, and their results are not looked at.
+    """
     for pixel in range(pixels):
         copy_run(flat_out, (n * pixels + pixel) * c_out + first, panel, pixel * width, real)
-        for lane in range(real, width):  # what lies behind may be a neighbour's NaN, and is multiplied too
-            panel[pixel * width + lane] = 0
 
 
 @kernel
@@ -151,7 +152,7 @@ def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, worker
     # threads, and the bits do not depend on how many there are.
     for worker in prange(workers):
         picture = np.empty(padded_height * padded_width * channels + lanes, x.dtype)
-        panel = np.empty((pixels + 1) * 2 * lanes, x.dtype)
+        panel = np.zeros((pixels + 1) * 2 * lanes, x.dtype)
         for n in range(x.shape[0]):
             pad_picture(x, flat_x, n, padding, padded_width, picture)
             for group in range(groups):

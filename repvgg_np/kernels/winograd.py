@@ -20,12 +20,47 @@ import numpy as np
 from numba import prange
 
 from repvgg_np.kernels.copy import clear_run, copy_rows, copy_run
-from repvgg_np.kernels.gemm import TILE_ROWS, multiply, pack_panels, round_up, row_with_room
+from repvgg_np.kernels.gemm import TILE_ROWS, multiply, round_up, row_with_room
 from repvgg_np.kernels.jit import get_num_threads, kernel, parallel_kernel
+from repvgg_np.kernels.layout import plain_memory
 from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, maximum, store, subtract, zeros
 
 # V and M of a block should stay in a core's second-level cache, with room for the panels that pass through.
 BLOCK_BYTES = 640 * 1024
+
+
+@kernel
+def kernel_transform(g0, g1, g2):
+    """Multiply three numbers by G: one column (or row) of G g G^T."""
+    outer, inner = g0 + g2, g0 / 24 + g2 / 6
+    return g0 / 4, -(outer + g1) / 6, (g1 - outer) / 6, inner + g1 / 12, inner - g1 / 12, g2
+
+
+@parallel_kernel
+def _transform_kernel(weight, panels):
+    groups = panels.shape[1]
+    c_out, depth_in = weight.shape[0], weight.shape[1]
+    columns = c_out // groups
+    lanes = VECTOR_BYTES // weight.itemsize
+    for c in prange(depth_in):  # each iteration writes row c of every matrix
+        # In float64, rounded once at the end: every rounding here would be seen in each output.
+        halfway, u = np.empty((6, 3), np.float64), np.empty((6, 6), np.float64)
+        for o in range(c_out):
+            g = weight[o, c].astype(np.float64)
+            for j in range(3):  # G g, column by column
+                t = kernel_transform(g[0, j], g[1, j], g[2, j])
+                for i in range(6):
+                    halfway[i, j] = t[i]
+            for i in range(6):  # (G g) G^T, row by row
+                t = kernel_transform(halfway[i, 0], halfway[i, 1], halfway[i, 2])
+                for j in range(6):
+                    u[i, j] = t[j]
+            group, column = o // columns, o % columns
+            panel = column // (2 * lanes) * 2 * lanes  # the first column of the panel that this one is in
+            width = 2 * lanes if columns - panel > lanes else lanes
+            place = panel * depth_in + c * width + column - panel
+            for p in range(36):
+                panels[p, group, place] = u[p // 6, p % 6]
 
 
 def transform_kernel(weight, groups):
@@ -39,17 +74,14 @@ def transform_kernel(weight, groups):
     Returns
     -------
     ndarray (36, groups, packed size)
-        `[p, group]` is the packed (C_in / groups, C_out / groups) matrix of position p = 6 * row + column.
+        `[p, group]` is the packed (C_in / groups, C_out / groups) matrix of position p = 6 * row + column, as
+        `gemm.pack_panels` would pack it.
     """
     c_out, depth_in = weight.shape[:2]
-    g = np.array(
-        [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
-         [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]],
-    )  # fmt: skip
-    # In float64, rounded once: this happens once for each kernel, and every rounding here would be seen in each output.
-    u = np.einsum("ik,ockl,jl->ijco", g, weight.astype(np.float64), g, optimize=True).astype(weight.dtype)
-    u = u.reshape(36, depth_in, groups, c_out // groups).transpose(0, 2, 1, 3)  # -> (36, groups, C_in / groups, ...)
-    return pack_panels(u)
+    lanes = VECTOR_BYTES // weight.itemsize
+    panels = np.zeros((36, groups, depth_in * round_up(c_out // groups, lanes)), weight.dtype)
+    _transform_kernel(plain_memory(weight), panels)
+    return panels
 
 
 @kernel
