@@ -134,6 +134,11 @@ class RepVGG(Layer):
             raise ValueError(f"x must have 3 channels, got {x.shape[1]} in the shape {x.shape}")
         if x.dtype != self.dtype:
             raise ValueError(f"x must be {self.dtype} like the network, got {x.dtype}")
+        # The sum is quick, and not finite where any pixel isn't (or, rarely, where large pixels add up to infinity).
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = x.sum()
+        if not np.isfinite(total) and not np.isfinite(x).all():
+            raise ValueError(f"x must hold finite numbers only, got {x[~np.isfinite(x)][0]}")
         return x
 
     def backward(self, grad_logits):

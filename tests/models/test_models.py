@@ -152,6 +152,8 @@ def test_a_file_that_is_no_network_of_ours_is_refused_with_the_reason(change, me
         (np.zeros((1, 4, 8, 8), np.float32), "x must have 3 channels, got 4"),
         (np.zeros((1, 3, 8, 8)), "x must be float32 like the network, got float64"),
         (np.zeros((3, 8, 8), np.float32), r"x must be an array of shape \(N, 3, H, W\), got \(3, 8, 8\)"),
+        (np.full((1, 3, 8, 8), np.nan, np.float32), "x must hold finite numbers only, got nan"),
+        (np.full((1, 3, 8, 8), -np.inf, np.float32), "x must hold finite numbers only, got -inf"),
         ("cat.png", r"x must be an array of shape \(N, 3, H, W\), got str"),
     ],
 )
