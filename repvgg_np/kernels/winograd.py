@@ -204,7 +204,9 @@ def _conv2d(x, panels, bias, relu, padding, out, block, workers):
         v = np.empty((36, block, padded_in), x.dtype)
         flat_v = v.reshape(-1)
         m = np.empty(36 * block * padded_out, x.dtype)
-        patch = np.empty(36 * c_in + lanes, x.dtype)
+        patch = np.zeros(36 * c_in + lanes, x.dtype)
+        if padded_out > c_out:
+            m[:] = 0  # the lanes to spare are computed with, though never looked at: let them hold numbers
         columns = np.empty(36 * lanes, x.dtype)
         square = np.empty(16 * padded_out, x.dtype)
         no_bias = np.zeros(c_out + 2 * lanes, x.dtype)

@@ -46,14 +46,19 @@ def test_the_thread_count_is_what_was_set():
     set_num_threads(threads)
 
 
-def test_warming_up_says_nothing_unless_it_took_long(capsys, monkeypatch):
-    warm_up(training=True, progress=False)
-    warm_up(training=False, progress=True)
-    assert capsys.readouterr().err == ""
-    clock = iter([0, 30])
+@pytest.mark.parametrize(
+    ("seconds", "progress", "message"),
+    [
+        (1, True, ""),
+        (30, False, ""),
+        (30, True, "compiled the kernels in 30 s; they are kept for the next start\n"),
+    ],
+)
+def test_warming_up_says_nothing_unless_it_took_long(seconds, progress, message, capsys, monkeypatch):
+    clock = iter([0, seconds])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    warm_up(training=False, progress=True)
-    assert capsys.readouterr().err == "compiled the kernels in 30 s; they are kept for the next start\n"
+    warm_up(training=True, progress=progress)
+    assert capsys.readouterr().err == message
 
 
 COMPILE_AND_RUN = """
