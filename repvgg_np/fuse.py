@@ -71,7 +71,7 @@ def pad_1x1_to_3x3(kernel):
     ValueError
         If the kernel is not 1x1.
     """
-    if kernel.ndim != 4 or kernel.shape[2:] != (1, 1):
+    if kernel.shape[2:] != (1, 1):
         raise ValueError(f"kernel must have the shape (C_out, C_in/groups, 1, 1), got {kernel.shape}")
     padded = np.zeros((*kernel.shape[:2], 3, 3), kernel.dtype)
     padded[:, :, 1:2, 1:2] = kernel
@@ -128,8 +128,8 @@ def fuse_branches(branches):
     kernels = [kernel if kernel.shape[2:] == (3, 3) else pad_1x1_to_3x3(kernel) for kernel, _ in branches]
     biases = [bias for _, bias in branches]
     for kernel, bias in zip(kernels, biases, strict=True):
-        if kernel.shape != kernels[0].shape or bias.shape != biases[0].shape:
-            raise ValueError(f"branches must have the same channels, got {kernels[0].shape} and {kernel.shape}")
+        if kernel.shape != kernels[0].shape or bias.shape != kernel.shape[:1]:
+            raise ValueError(f"branches must have the same channels, got kernel {kernel.shape}, bias {bias.shape}")
     return sum(kernels[1:], kernels[0].copy()), sum(biases[1:], biases[0].copy())
 
 

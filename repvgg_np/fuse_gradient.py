@@ -40,6 +40,8 @@ def fuse_backward(grad_kernel, grad_bias, branches):
     """
     gradients = []
     for kernel, gamma, running_mean, running_var, eps in branches:
+        if kernel.shape[2:] not in ((3, 3), (1, 1)):
+            raise ValueError(f"kernel of a branch must be 3x3 or 1x1, got the shape {kernel.shape}")
         if grad_kernel.shape != (*kernel.shape[:2], 3, 3):
             raise ValueError(f"grad_kernel must have the shape {(*kernel.shape[:2], 3, 3)}, got {grad_kernel.shape}")
         if grad_bias.shape != gamma.shape:

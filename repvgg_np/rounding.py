@@ -13,7 +13,7 @@ number and one more (for a product that is rounded before it is added), and the 
 
 **Winograd** computes Y = A^T [ U . V ] A with V = B^T d B and U = G g G^T, and every step has its own error:
 
-    V is off by at most  dV = gamma_4 |B^T| |d| |B|            two passes of at most two roundings (`winograd.py`)
+    V is off by at most  dV = gamma_6 |B^T| |d| |B|          two passes of at most three roundings (`winograd.py`)
     U is off by at most  dU = gamma_1 |U| + gamma'_13 |G| |g| |G^T|      made in float64 (gamma'), then rounded once
     M is off by at most  dM = gamma_C P + sum (dV (|U| + dU) + (|V| + dV) dU),     P = sum (|V| + dV) (|U| + dU)
     Y is off by at most  |A^T| (dM + gamma_7 (P + dM)) |A|           two passes of three roundings, and the bias
@@ -146,7 +146,7 @@ def _winograd_bound(x, weight, padding, groups, magnitude, weight_roundings):
         return u.reshape(36, depth_in, groups, -1).swapaxes(1, 2)  # -> (36, groups, C_in / groups, C_out / groups)
 
     v, u = np.abs(transformed_patches(b, patches)) + guard, np.abs(transformed_kernel(g, weight)) + guard
-    v_error = gamma(4, dtype) * transformed_patches(np.abs(b), np.abs(patches) + guard)
+    v_error = gamma(6, dtype) * transformed_patches(np.abs(b), np.abs(patches) + guard)
     u_error = gamma(1, dtype) * u + gamma(13, np.float64) * transformed_kernel(np.abs(g), np.abs(weight) + guard)
     u_error += gamma(weight_roundings, dtype) * transformed_kernel(np.abs(g), magnitude + guard)
     products = (v + v_error) @ (u + u_error)

@@ -66,6 +66,8 @@ class FusionReport:
         How many of the pictures are classified differently.
     notes : list of str
         What the reader should know about the comparison.
+    same_classifier : bool
+        Whether the layer after the blocks, which fusion does not touch, holds the same numbers.
     """
 
     blocks: list
@@ -73,11 +75,13 @@ class FusionReport:
     changed_predictions: int
     pictures: int
     notes: list
+    same_classifier: bool = True
 
     @property
     def ok(self):
-        """Whether every block differs by no more than rounding can explain, and the logits are finite."""
-        return all(block.ok for block in self.blocks) and bool(np.isfinite(self.logits_error))
+        """Whether every block differs by no more than rounding can explain, and the rest not at all."""
+        blocks_agree = all(block.ok for block in self.blocks)
+        return blocks_agree and self.same_classifier and bool(np.isfinite(self.logits_error))
 
     @property
     def worst(self):
@@ -132,15 +136,19 @@ def verify_fusion(model, x, fused=None):
     Raises
     ------
     ValueError
-        If the network has no branches (left), a running variance is negative or NaN, the pictures are not finite, or
-        `fused` is another architecture.
+        If the network has no branches (left), a running variance is negative or NaN, the pictures are none or not
+        finite, or `fused` has branches or is another architecture.
     """
     if getattr(model, "form", None) != "training":
         raise ValueError("model must be in its training form, with branches to compare; got the inference form")
-    if fused is not None and [name for name, _ in fused.blocks()] != [name for name, _ in model.blocks()]:
-        raise ValueError("fused must have the same blocks as model, got another architecture")
-    if len(x) == 0 or not np.isfinite(x).all():
-        raise ValueError("x must hold at least one picture, and only finite numbers")
+    if fused is not None:
+        if getattr(fused, "form", None) != "inference":
+            raise ValueError("fused must be in its inference form, got the training form")
+        if fused.config.block_shapes() != model.config.block_shapes() or fused.num_classes != model.num_classes:
+            raise ValueError("fused must have the same blocks and classes as model, got another architecture")
+    model.check_pictures(x)
+    if len(x) == 0:
+        raise ValueError("x must hold at least one picture, got none")
     check_statistics(model)
     notes = []
     was_training = model.training
@@ -159,10 +167,15 @@ def verify_fusion(model, x, fused=None):
             blocks.append(_compare(name, block, activation, out, fused_block(activation)))
             activation = out
         logits, fused_logits = model(x), fused(x)
+        ours, theirs = model.linear.state_dict(), fused.linear.state_dict()
+        same_classifier = all(np.array_equal(ours[name], theirs[name]) for name in ours)
+        if not same_classifier:
+            notes.append("the classifiers differ, which fusion does not touch: the files belong to different networks")
     finally:
         model.train(was_training)
     changed = int((logits.argmax(axis=1) != fused_logits.argmax(axis=1)).sum())
-    return FusionReport(blocks, float(np.abs(logits - fused_logits).max()), changed, len(x), notes)
+    logits_error = float(np.abs(logits - fused_logits).max())
+    return FusionReport(blocks, logits_error, changed, len(x), notes, same_classifier)
 
 
 def check_statistics(model):

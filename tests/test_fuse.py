@@ -106,6 +106,23 @@ def test_no_dtype_is_promoted_and_no_argument_is_changed(dtype, rng):
     assert not (bias == 7).any()
 
 
+def test_an_eps_of_a_wider_dtype_promotes_nothing():
+    one = np.ones(2, np.float32)
+    folded, bias = fold_batch_norm(np.ones((2, 1, 1, 1), np.float32), one, one, one, one, np.float64(1e-5))
+    assert folded.dtype == bias.dtype == np.float32
+
+
+def test_a_variance_of_zero_is_a_variance():
+    folded, bias = fold_batch_norm(np.ones((2, 1, 1, 1)), *np.ones((3, 2)), np.zeros(2), 0.25)
+    assert (folded == 2).all() and (bias == 1 - 2).all()
+
+
+def test_the_identity_kernel_is_the_unit_matrix_in_float32_unless_told_otherwise():
+    kernel = identity_kernel(3)
+    assert kernel.dtype == np.float32
+    np.testing.assert_array_equal(kernel[:, :, 0, 0], np.eye(3))
+
+
 FOUR = np.ones(4)
 KERNEL = np.ones((4, 2, 3, 3))
 
@@ -120,8 +137,8 @@ KERNEL = np.ones((4, 2, 3, 3))
         (lambda: fold_batch_norm(KERNEL, FOUR, FOUR[:1], FOUR, FOUR, 0), r"beta must have the shape \(4,\)"),
         (lambda: fold_batch_norm(KERNEL, FOUR, FOUR, KERNEL, FOUR, 0), r"running_mean must have the shape \(4,\)"),
         (
-            lambda: fold_batch_norm(KERNEL, FOUR, FOUR, FOUR, -FOUR, 2),
-            "running_var must not be negative or NaN, got -1",
+            lambda: fold_batch_norm(KERNEL, FOUR, FOUR, FOUR, np.array([4, 0, -0.5, -0.25]), 9),
+            "running_var must not be negative or NaN, got -0.5",
         ),
         (
             lambda: fold_batch_norm(KERNEL, FOUR, FOUR, FOUR, FOUR * np.nan, 0),
@@ -132,12 +149,22 @@ KERNEL = np.ones((4, 2, 3, 3))
             r"kernel must have the shape \(C_out, C_in/groups, 1, 1\), got \(4, 2, 3, 3\)",
         ),
         (lambda: pad_1x1_to_3x3(FOUR), "kernel must have the shape"),
+        (lambda: pad_1x1_to_3x3(KERNEL[:, :, :1, :0]), "kernel must have the shape"),
         (lambda: identity_kernel(4, 3), "groups must divide the 4 channels, got 3"),
         (lambda: identity_kernel(4, 0), "groups must divide the 4 channels, got 0"),
         (lambda: fuse_branches([]), "branches must not be empty"),
-        (lambda: fuse_branches([(KERNEL, FOUR), (KERNEL[:3], FOUR)]), "branches must have the same channels"),
+        (
+            lambda: fuse_branches([(KERNEL, FOUR), (KERNEL[:3], FOUR), (KERNEL[:2], FOUR)]),
+            r"branches must have the same channels, got kernel \(3, 2, 3, 3\), bias \(4,\)",
+        ),
+        (
+            lambda: fuse_branches([(KERNEL[:3], FOUR[:3]), (KERNEL, FOUR)]),
+            r"branches must have the same channels, got kernel \(4, 2, 3, 3\), bias \(4,\)",
+        ),
         (lambda: fuse_branches([(KERNEL, FOUR), (KERNEL, FOUR[:3])]), "branches must have the same channels"),
+        (lambda: fuse_branches([(KERNEL, FOUR[:3]), (KERNEL, FOUR)]), "branches must have the same channels"),
         (lambda: fuse_branches([(KERNEL[:, :, :2], FOUR)]), "kernel must have the shape"),
+        (lambda: fuse_branches([(np.ones((4, 2, 5, 5)), FOUR)]), "kernel must have the shape"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(call, message):

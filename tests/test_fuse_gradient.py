@@ -1,5 +1,6 @@
 """The gradient of a fused block, carried back to the branches, is the gradient of the branches."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -44,9 +45,28 @@ def test_the_gradient_through_the_fused_kernel_is_the_gradient_through_the_branc
             assert (one == other).all()
 
 
-def test_gradients_that_do_not_fit_are_refused_by_name():
+def test_an_eps_of_a_wider_dtype_promotes_nothing():
+    one = np.ones(2, np.float32)
+    branch = (np.ones((2, 1, 1, 1), np.float32), one, one, one, np.float64(1e-5))
+    assert {a.dtype for a in fuse_backward(np.ones((2, 1, 3, 3), np.float32), one, [branch])[0]} == {one.dtype}
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (2, 1, 3, 5), (3, 1, 3, 3), (1, 1, 3, 3)])
+def test_a_kernel_gradient_that_does_not_fit_is_refused_with_both_shapes(shape):
     branch = (np.ones((2, 1, 1, 1)), *np.ones((3, 2)), 0)
-    with pytest.raises(ValueError, match=r"grad_kernel must have the shape \(2, 1, 3, 3\), got \(2, 1, 1, 1\)"):
-        fuse_backward(np.ones((2, 1, 1, 1)), np.ones(2), [branch])
-    with pytest.raises(ValueError, match=r"grad_bias must have the shape \(2,\), got \(3,\)"):
-        fuse_backward(np.ones((2, 1, 3, 3)), np.ones(3), [branch])
+    message = f"grad_kernel must have the shape (2, 1, 3, 3), got {shape}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fuse_backward(np.ones(shape), np.ones(2), [branch])
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (2, 1)])
+def test_a_bias_gradient_that_does_not_fit_is_refused_with_both_shapes(shape):
+    branch = (np.ones((2, 1, 1, 1)), *np.ones((3, 2)), 0)
+    with pytest.raises(ValueError, match=re.escape(f"grad_bias must have the shape (2,), got {shape}")):
+        fuse_backward(np.ones((2, 1, 3, 3)), np.ones(shape), [branch])
+
+
+def test_a_branch_that_is_neither_3x3_nor_1x1_is_refused():
+    branch = (np.ones((2, 1, 5, 5)), *np.ones((3, 2)), 0)
+    with pytest.raises(ValueError, match=r"kernel of a branch must be 3x3 or 1x1, got the shape \(2, 1, 5, 5\)"):
+        fuse_backward(np.ones((2, 1, 3, 3)), np.ones(2), [branch])

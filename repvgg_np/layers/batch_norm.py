@@ -14,6 +14,9 @@ class BatchNorm2d(Layer):
     inference mode with the running statistics. The same input gives different outputs in the two modes: a network is
     compared with its fused form in inference mode.
 
+    Computed as `scale x + (beta - mean scale)` with `scale = gamma / std`, in one pass. Where |mean| is much larger
+    than the deviation, the two terms cancel, and float32 loses as many digits as |mean| / std has.
+
     Parameters
     ----------
     channels : int

@@ -121,13 +121,23 @@ class RepVGG(Layer):
 
     def forward(self, x):
         """Classify: (N, 3, H, W) -> (N, num_classes), the logits."""
-        x = self._checked(x)
+        self.check_pictures(x)
         for stage in self.stages:
             x = stage(x)
         return self.linear(self.pool(x))
 
-    def _checked(self, x):
-        """Refuse what is no batch of pictures for this network."""
+    def check_pictures(self, x):
+        """Refuse what is no batch of pictures for this network.
+
+        Parameters
+        ----------
+        x : object
+
+        Raises
+        ------
+        ValueError
+            If `x` is no array (N, 3, H, W) of the network's dtype, or holds a NaN or an infinity.
+        """
         if not isinstance(x, np.ndarray) or x.ndim != 4:
             raise ValueError(f"x must be an array of shape (N, 3, H, W), got {getattr(x, 'shape', type(x).__name__)}")
         if x.shape[1] != 3:
@@ -139,7 +149,6 @@ class RepVGG(Layer):
             total = x.sum()
         if not np.isfinite(total) and not np.isfinite(x).all():
             raise ValueError(f"x must hold finite numbers only, got {x[~np.isfinite(x)][0]}")
-        return x
 
     def backward(self, grad_logits):
         """Compute the gradient of the input (N, 3, H, W) from that of the logits; set every parameter's `grad`."""

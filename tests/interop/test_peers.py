@@ -132,7 +132,8 @@ def test_what_is_more_than_a_state_dict_is_refused_by_its_name(tmp_path):
         with pytest.raises(ValueError, match=f"it wants '{name}"):
             load_weights(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is on its way out, its files are still about
+        for kind in (DeprecationWarning, FutureWarning):  # TorchScript is on its way out, its files are still about
+            warnings.simplefilter("ignore", kind)
         torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 3), torch.zeros(1, 2)), path)
     with pytest.raises(ValueError, match="it wants '__torch__"):
         load_weights(path)
