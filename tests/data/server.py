@@ -82,11 +82,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(server.content) - 1}/{len(server.content)}")
         self.end_headers()
         sent = body if drop is None else body[:drop]
+        with server.record:  # before they are sent: whoever has received them finds them counted
+            server.bytes_sent += len(sent)
         with contextlib.suppress(ConnectionError):
             self.wfile.write(sent)
             self.wfile.flush()
-        with server.record:
-            server.bytes_sent += len(sent)
         if drop is not None and server.stall is not None:
             server.stall.wait()
 
