@@ -213,7 +213,7 @@ def fusion_bound(block, x):
     for kernel, norm in block.convolutions():
         scale = np.abs(norm.gamma.peek()) / np.sqrt(norm.running_var + norm.running_var.dtype.type(norm.eps))
         padding = (kernel.shape[2] // 2, kernel.shape[3] // 2)
-        algorithm = choose_algorithm(kernel.shape, stride, groups)  # (of the identity, which rounds nothing, too)
+        algorithm = choose_algorithm(x.shape, kernel.shape, stride, padding, groups)  # (of the identity, too)
         own_bound = convolution_bound(x, kernel, stride, padding, groups, algorithm)
         branch_error = branch_error + scale[:, None, None] * own_bound
         scaled = np.abs(kernel) * scale[:, None, None, None]
@@ -224,7 +224,7 @@ def fusion_bound(block, x):
     branch_error = branch_error * (1 + gamma(9, dtype)) + gamma(9, dtype) * terms
 
     fused_kernel, _ = block.fold()
-    algorithm = choose_algorithm(fused_kernel.shape, stride, groups)
+    algorithm = choose_algorithm(x.shape, fused_kernel.shape, stride, (1, 1), groups)
     rounded_before = {"magnitude": magnitude, "weight_roundings": 6, "bias": constants, "bias_roundings": 7}
     fused_error = convolution_bound(x, fused_kernel, stride, (1, 1), groups, algorithm, **rounded_before)
     # The magnitudes above went through roundings of their own: a dozen at most.

@@ -84,7 +84,7 @@ class Arithmetic:
             )
             is_3x3 = kernel.shape[2] == 3
             padding, middle = ((1, 1), slice(0, 3)) if is_3x3 else ((0, 0), slice(1, 2))
-            algorithm = verify.choose_algorithm(kernel.shape, stride, block.groups)
+            algorithm = verify.choose_algorithm(x.shape, kernel.shape, stride, padding, block.groups)
             own = self.bound(x, kernel, stride, padding, block.groups, algorithm)
             error = error + scale[:, None, None] * own
             magnitude[:, :, middle, middle] += np.abs(kernel) * scale[:, None, None, None]
@@ -94,7 +94,7 @@ class Arithmetic:
         terms = terms * (1 + 2 * self.gamma(magnitude[0].size + 4, dtype)) + constants + float(self.guard(dtype))
         error = error * (1 + self.gamma(9, dtype)) + self.gamma(9, dtype) * terms
         kernel = block.fold()[0]
-        algorithm = verify.choose_algorithm(kernel.shape, stride, block.groups)
+        algorithm = verify.choose_algorithm(x.shape, kernel.shape, stride, (1, 1), block.groups)
         fused = self.bound(x, kernel, stride, (1, 1), block.groups, algorithm, magnitude, 6, constants, 7)
         return (error + fused) * (1 + self.gamma(12, dtype)), algorithm
 

@@ -1,15 +1,15 @@
 """Convolution: checks what comes, chooses an algorithm, and calls the kernel.
 
-There are three algorithms (each explained in its own file), and one rule that chooses among them:
+There are three algorithms, each explained in its own file, and one rule that chooses among them, `choose_algorithm`:
 
     depthwise   every channel is a group of its own
-    winograd    3x3 at stride 1: the fewest multiplications
+    winograd    3x3 at stride 1 or 2, where fewer multiplications outweigh the transforms
     im2col      everything else
 """
 
 import numpy as np
 
-from repvgg_np.kernels import convolution_backward, depthwise, im2col, winograd
+from repvgg_np.kernels import buffers, convolution_backward, depthwise, im2col, winograd
 from repvgg_np.kernels.gemm import pack_panels
 from repvgg_np.kernels.layout import as_pair, channels_first, channels_last, check_float, plain_memory
 
@@ -49,13 +49,15 @@ def conv2d(x, weight, bias=None, stride=1, padding=1, groups=1, algorithm="auto"
         If shapes or dtypes don't fit together, or the algorithm can't do what is asked.
     """
     stride, padding = check_geometry(x, weight, bias, stride, padding, groups)
+    height, width = output_size(x.shape[2:], weight.shape[2:], stride, padding)
     if algorithm == "auto":
-        algorithm = choose_algorithm(weight.shape, stride, groups)
+        algorithm = choose_algorithm(x.shape, weight.shape, stride, padding, groups)
     elif algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be auto, {', '.join(ALGORITHMS[:-1])} or {ALGORITHMS[-1]}, got {algorithm!r}")
-    elif algorithm == "winograd" and (weight.shape[2:] != (3, 3) or stride != (1, 1)):
+    elif algorithm == "winograd" and (weight.shape[2:] != (3, 3) or stride not in ((1, 1), (2, 2))):
         raise ValueError(
-            f"algorithm 'winograd' needs a 3x3 kernel at stride 1, got {weight.shape[2]}x{weight.shape[3]} at {stride}"
+            "algorithm 'winograd' needs a 3x3 kernel at stride 1 or 2, "
+            f"got {weight.shape[2]}x{weight.shape[3]} at {stride}"
         )
     elif algorithm == "depthwise" and not _is_depthwise(weight.shape, groups):
         raise ValueError(f"algorithm 'depthwise' needs as many groups as channels, got {groups} of {weight.shape}")
@@ -63,11 +65,10 @@ def conv2d(x, weight, bias=None, stride=1, padding=1, groups=1, algorithm="auto"
         prepared = prepare_kernel(weight, groups, algorithm)
     c_out, _, k_h, k_w = weight.shape
     x = channels_last(x)
-    height = (x.shape[1] + 2 * padding[0] - k_h) // stride[0] + 1
-    width = (x.shape[2] + 2 * padding[1] - k_w) // stride[1] + 1
-    out = np.empty((x.shape[0], height, width, c_out), x.dtype)
+    out = buffers.empty((x.shape[0], height, width, c_out), x.dtype)
     if algorithm == "winograd":
-        winograd.conv2d(x, prepared, im2col.pad_bias(bias, c_out, 1, x.dtype)[0], relu, padding, out)
+        padded_bias = im2col.pad_bias(bias, c_out, 1, x.dtype)[0]
+        winograd.conv2d(x, prepared, padded_bias, relu, stride == (2, 2), padding, out)
     elif algorithm == "depthwise":
         bias = np.zeros(c_out, x.dtype) if bias is None else plain_memory(bias)
         depthwise.forward(x, prepared, bias, relu, stride, padding, out)
@@ -109,9 +110,9 @@ def conv2d_backward(
         raise ValueError(f"algorithm must be auto or im2col in the backward pass, got {algorithm!r}")
     check_float("grad_out", grad_out, "(N, C_out, H_out, W_out)", x.dtype)
     c_out, _, k_h, k_w = weight.shape
-    sizes = [(x.shape[2 + i] + 2 * padding[i] - weight.shape[2 + i]) // stride[i] + 1 for i in (0, 1)]
-    if grad_out.shape != (x.shape[0], c_out, *sizes):
-        raise ValueError(f"grad_out must have the output's shape {(x.shape[0], c_out, *sizes)}, got {grad_out.shape}")
+    out_shape = (x.shape[0], c_out, *output_size(x.shape[2:], weight.shape[2:], stride, padding))
+    if grad_out.shape != out_shape:
+        raise ValueError(f"grad_out must have the output's shape {out_shape}, got {grad_out.shape}")
     pixels, grad_pixels = channels_last(x), channels_last(grad_out)
     grad_bias = grad_pixels.sum(axis=(0, 1, 2)) if bias_gradient else None
     if _is_depthwise(weight.shape, groups):
@@ -130,7 +131,7 @@ def _grad_input(grad_out, x, weight, stride, padding, groups, algorithm):
     c_out, depth_in, k_h, k_w = weight.shape
     split = weight.reshape(groups, c_out // groups, depth_in, k_h, k_w)
     if _is_depthwise(weight.shape, groups):
-        grad_x = np.empty(channels_last(x).shape, x.dtype)
+        grad_x = buffers.empty(channels_last(x).shape, x.dtype)
         taps = prepare_kernel(weight, groups, "depthwise")
         depthwise.grad_input(channels_last(grad_out), taps, stride, padding, grad_x)
         return channels_first(grad_x)
@@ -141,19 +142,42 @@ def _grad_input(grad_out, x, weight, stride, padding, groups, algorithm):
         return conv2d(grad_out, turned, None, 1, border, groups, algorithm)
     matrices = split.transpose(0, 1, 3, 4, 2).reshape(groups, c_out // groups, k_h * k_w * depth_in)
     panels = pack_panels(matrices)
-    grad_x = np.empty(channels_last(x).shape, x.dtype)
+    grad_x = buffers.empty(channels_last(x).shape, x.dtype)
     convolution_backward.grad_input(channels_last(grad_out), panels, (k_h, k_w), stride, padding, grad_x)
     return channels_first(grad_x)
 
 
-def choose_algorithm(weight_shape, stride, groups):
-    """Return the name of the algorithm for a convolution.
+def output_size(size, kernel_size, stride, padding):
+    """Return the height and the width of a convolution's output.
 
     Parameters
     ----------
+    size, kernel_size, stride, padding : pair of int
+
+    Returns
+    -------
+    pair of int
+        `(size + 2 padding - kernel_size) // stride + 1`.
+    """
+    return tuple((size[i] + 2 * padding[i] - kernel_size[i]) // stride[i] + 1 for i in (0, 1))
+
+
+def choose_algorithm(x_shape, weight_shape, stride, padding, groups):
+    """Return the name of the algorithm for a convolution.
+
+    Winograd's is taken where it needs fewer cycles, by an estimate that counts register operations for one picture:
+    one for each multiply-add; what the transforms take, as measured (9 for each number of V, 7 for each of M); and the
+    time in which the kernel comes from memory, 8 bytes in a cycle. Everything that is known only approximately is the
+    same for both, so the estimate errs only where they are about equally fast. It depends neither on the batch nor on
+    the threads, so that a picture's outputs have the same bits in any company.
+
+    Parameters
+    ----------
+    x_shape : tuple
+        (N, C_in, H, W)
     weight_shape : tuple
         (C_out, C_in / groups, K_h, K_w)
-    stride : pair of int
+    stride, padding : pair of int
     groups : int
 
     Returns
@@ -163,7 +187,18 @@ def choose_algorithm(weight_shape, stride, groups):
     """
     if _is_depthwise(weight_shape, groups):
         return "depthwise"
-    return "winograd" if tuple(weight_shape[2:]) == (3, 3) and tuple(stride) == (1, 1) else "im2col"
+    if tuple(weight_shape[2:]) != (3, 3) or tuple(stride) not in ((1, 1), (2, 2)):
+        return "im2col"
+    height, width = output_size(x_shape[2:], weight_shape[2:], stride, padding)
+    depth_in, columns = weight_shape[1], weight_shape[0] // groups
+    registers_in, registers_out = -(-depth_in * groups // 16), groups * -(-columns // 16)
+    kernel_bytes = 4 * depth_in * weight_shape[0]
+    direct = height * width * 9 * depth_in * registers_out + 9 * kernel_bytes / 8
+    numbers = 36 if tuple(stride) == (1, 1) else 81
+    tiles = -(-height // 4) * -(-width // 4)
+    transforms = 9 * registers_in + 7 * registers_out
+    fewer = tiles * numbers * (depth_in * registers_out + transforms) + 36 * kernel_bytes / 8
+    return "winograd" if fewer < direct else "im2col"
 
 
 def prepare_kernel(weight, groups, algorithm):
@@ -179,8 +214,6 @@ def prepare_kernel(weight, groups, algorithm):
     -------
     ndarray
     """
-    if algorithm == "winograd":
-        return winograd.transform_kernel(weight, groups)
     if algorithm == "depthwise":
         return np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))  # (C, 1, K_h, K_w) -> (K_h, K_w, C)
     return im2col.pack_kernel(weight, groups)

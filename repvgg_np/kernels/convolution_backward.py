@@ -21,10 +21,12 @@ The oracle is `reference.conv2d_backward`.
 import numpy as np
 from numba import prange
 
-from repvgg_np.kernels.copy import clear_run, copy_run
-from repvgg_np.kernels.gemm import TILE_ROWS, multiply, row_with_room
+from repvgg_np.kernels.copy import copy_padded_rows, copy_run
+from repvgg_np.kernels.gemm import multiply
 from repvgg_np.kernels.jit import get_num_threads, kernel, parallel_kernel
-from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store, zeros
+from repvgg_np.kernels.simd import VECTOR_BYTES, add, broadcast, fma, load, store, zeros
+
+TILE_ROWS = 6
 
 
 @kernel
@@ -46,12 +48,18 @@ def gradient_tile_of_two_registers(picture, rows, row_step, step, out_size, pane
         for _ in range(out_size[1]):
             g0, g1 = load(panel, pixel), load(panel, pixel + lanes)
             pixel += 2 * lanes
-            a00, a01 = fma(a00, picture[r0 + place], g0), fma(a01, picture[r0 + place], g1)
-            a10, a11 = fma(a10, picture[r1 + place], g0), fma(a11, picture[r1 + place], g1)
-            a20, a21 = fma(a20, picture[r2 + place], g0), fma(a21, picture[r2 + place], g1)
-            a30, a31 = fma(a30, picture[r3 + place], g0), fma(a31, picture[r3 + place], g1)
-            a40, a41 = fma(a40, picture[r4 + place], g0), fma(a41, picture[r4 + place], g1)
-            a50, a51 = fma(a50, picture[r5 + place], g0), fma(a51, picture[r5 + place], g1)
+            x = broadcast(picture, r0 + place)
+            a00, a01 = fma(a00, x, g0), fma(a01, x, g1)
+            x = broadcast(picture, r1 + place)
+            a10, a11 = fma(a10, x, g0), fma(a11, x, g1)
+            x = broadcast(picture, r2 + place)
+            a20, a21 = fma(a20, x, g0), fma(a21, x, g1)
+            x = broadcast(picture, r3 + place)
+            a30, a31 = fma(a30, x, g0), fma(a31, x, g1)
+            x = broadcast(picture, r4 + place)
+            a40, a41 = fma(a40, x, g0), fma(a41, x, g1)
+            x = broadcast(picture, r5 + place)
+            a50, a51 = fma(a50, x, g0), fma(a51, x, g1)
             place += step
     # All loads before all stores: a row past the last repeats it, and must not be added twice.
     a00, a01 = add(a00, load(grad, t0)), add(a01, load(grad, t0 + lanes))
@@ -87,9 +95,9 @@ def gradient_tile_of_one_register(picture, rows, row_step, step, out_size, panel
         for _ in range(out_size[1]):
             g = load(panel, pixel)
             pixel += lanes
-            a0, a1 = fma(a0, picture[r0 + place], g), fma(a1, picture[r1 + place], g)
-            a2, a3 = fma(a2, picture[r2 + place], g), fma(a3, picture[r3 + place], g)
-            a4, a5 = fma(a4, picture[r4 + place], g), fma(a5, picture[r5 + place], g)
+            a0, a1 = fma(a0, broadcast(picture, r0 + place), g), fma(a1, broadcast(picture, r1 + place), g)
+            a2, a3 = fma(a2, broadcast(picture, r2 + place), g), fma(a3, broadcast(picture, r3 + place), g)
+            a4, a5 = fma(a4, broadcast(picture, r4 + place), g), fma(a5, broadcast(picture, r5 + place), g)
             place += step
     a0, a1, a2 = add(a0, load(grad, t0)), add(a1, load(grad, t1)), add(a2, load(grad, t2))
     a3, a4, a5 = add(a3, load(grad, t3)), add(a4, load(grad, t4)), add(a5, load(grad, t5))
@@ -109,23 +117,6 @@ def pack_gradient(flat_out, n, pixels, c_out, first, real, width, panel):
     """
     for pixel in range(pixels):
         copy_run(flat_out, (n * pixels + pixel) * c_out + first, panel, pixel * width, real)
-
-
-@kernel
-def pad_picture(x, flat_x, n, padding, padded_width, picture):
-    """Copy picture n of `x` (N, H, W, C), with a border of zeros, to the front of the flat array `picture`."""
-    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
-    top, left = padding
-    for i in range(height + 2 * top):
-        place = i * padded_width * channels
-        if top <= i < top + height:
-            right = padded_width - left - width
-            clear_run(picture, place, left * channels)
-            start = (n * height + i - top) * width * channels
-            copy_run(flat_x, start, picture, place + left * channels, width * channels)
-            clear_run(picture, place + (left + width) * channels, right * channels)
-        else:
-            clear_run(picture, place, padded_width * channels)
 
 
 @kernel
@@ -154,7 +145,7 @@ def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, worker
         picture = np.empty(padded_height * padded_width * channels + lanes, x.dtype)
         panel = np.zeros((pixels + 1) * 2 * lanes, x.dtype)
         for n in range(x.shape[0]):
-            pad_picture(x, flat_x, n, padding, padded_width, picture)
+            copy_padded_rows(flat_x, n, x.shape[1:], -padding[0], padded_height, padding[1], picture)
             for group in range(groups):
                 for column in range(0, columns, 2 * lanes):
                     real = min(2 * lanes, columns - column)
@@ -242,21 +233,21 @@ def _grad_input(grad_out, panels, kernel_size, stride, padding, grad_x, block):
     depth = kernel_size[0] * kernel_size[1] * depth_in
     pixels = grad_out.shape[1] * grad_out.shape[2]
     lanes = VECTOR_BYTES // grad_out.itemsize
-    row_length = row_with_room(depth, depth, lanes)
     flat_out, flat_panels = grad_out.reshape(-1), panels.reshape(-1)
     for n in prange(grad_x.shape[0]):  # patches overlap within a picture only: each iteration owns one
-        patches = np.empty(block * row_length, grad_out.dtype)
+        patches = np.empty(block * depth, grad_out.dtype)
+        starts = c_out * np.arange(block)
         no_bias = np.zeros(depth + 2 * lanes, grad_out.dtype)
         grad_x[n] = 0
         for first in range(0, pixels, block):
             rows = min(block, pixels - first)
             for group in range(groups):
                 multiply(
-                    flat_out, (n * pixels + first) * c_out + group * columns, c_out, rows, columns,
-                    flat_panels, group * panels.shape[1], depth, no_bias, 0, False, patches, 0, row_length,
+                    flat_out, (n * pixels + first) * c_out + group * columns, starts, rows, (1, 0, 1, 0, columns),
+                    flat_panels, group * panels.shape[1], depth, no_bias, 0, False, patches, 0, depth,
                 )  # fmt: skip
                 scatter_patches(
-                    patches, row_length, first, rows, grad_out.shape[2], n, group, depth_in, kernel_size, stride,
+                    patches, depth, first, rows, grad_out.shape[2], n, group, depth_in, kernel_size, stride,
                     padding, grad_x,
                 )  # fmt: skip
 

@@ -1,59 +1,46 @@
-"""Copying short runs of numbers in whole registers.
-
-A patch is made of many short pieces (three pixels of 48 channels, say). Copied number by number they cost more than the
-multiplications that follow. Here a piece is copied register by register, the last one included: up to a register too
-much is written behind the piece. The callers fill their buffers from the front to the back, so that the next piece
-overwrites what was too much, and keep a register of room at the end.
-"""
+"""Copying short runs of numbers in whole registers: number by number they would cost more than the multiplications."""
 
 from repvgg_np.kernels.jit import kernel
-from repvgg_np.kernels.simd import VECTOR_BYTES, load, store, zeros
+from repvgg_np.kernels.simd import VECTOR_BYTES, load, load_part, store, store_part, zeros
 
 
 @kernel
 def copy_run(source, start, target, place, count):
-    """Copy `source[start:start + count]` to `target[place:]`; up to a register of garbage may follow it there."""
+    """Copy `source[start:start + count]` to `target[place:place + count]`."""
     lanes = VECTOR_BYTES // source.itemsize
-    if start + (count + lanes - 1) // lanes * lanes <= source.size:
-        for i in range(0, count, lanes):
-            store(target, place + i, load(source, start + i))
-    else:  # at the very end of the source, where a whole register would reach outside
-        copy_exactly(source, start, target, place, count)
-
-
-@kernel
-def copy_exactly(source, start, target, place, count):
-    """Copy `source[start:start + count]` to `target[place:place + count]`, and touch nothing else."""
-    lanes = VECTOR_BYTES // source.itemsize
-    if count < lanes:
-        for i in range(count):
-            target[place + i] = source[start + i]
-    else:
-        for i in range(0, count - lanes, lanes):
-            store(target, place + i, load(source, start + i))
-        last = count - lanes  # the last register overlaps the one before it where the lanes don't divide the count
-        store(target, place + last, load(source, start + last))
+    whole = count // lanes * lanes
+    for i in range(0, whole, lanes):
+        store(target, place + i, load(source, start + i))
+    if whole < count:
+        store_part(target, place + whole, load_part(source, start + whole, count - whole), count - whole)
 
 
 @kernel
 def clear_run(target, place, count):
-    """Set `target[place:place + count]` to zero; up to a register of zeros may follow it there."""
+    """Set `target[place:place + count]` to zero."""
     lanes = VECTOR_BYTES // target.itemsize
-    for i in range(0, count, lanes):
-        store(target, place + i, zeros(target))
+    zero = zeros(target)
+    whole = count // lanes * lanes
+    for i in range(0, whole, lanes):
+        store(target, place + i, zero)
+    if whole < count:
+        store_part(target, place + whole, zero, count - whole)
 
 
 @kernel
-def copy_rows(source, start, stride, target, place, rows, count):
-    """Copy `rows` runs of `count` numbers, `stride` apart in the source, to where they lie back to back in the target.
+def copy_padded_rows(flat_x, n, size, top, rows, padding, picture):
+    """Copy `rows` rows of picture n, from row `top` on, with zeros where they lie outside, to the front of `picture`.
 
-    Nothing behind the last of them is touched: each run's garbage is overwritten by the next ones, and the last runs,
-    whose garbage would reach further, are copied exactly.
+    `size` is (H, W, C) of the pictures (N, H, W, C) whose memory `flat_x` is; `picture` is flat too and gets rows of
+    W + 2 padding pixels.
     """
-    lanes = VECTOR_BYTES // source.itemsize
-    garbage_stays_inside = rows - (count + lanes - 1) // lanes * lanes // count
-    for row in range(rows):
-        if row < garbage_stays_inside:
-            copy_run(source, start + row * stride, target, place + row * count, count)
+    height, width, channels = size
+    row_length, border = (width + 2 * padding) * channels, padding * channels
+    for i in range(rows):
+        place = i * row_length
+        if 0 <= top + i < height:
+            clear_run(picture, place, border)
+            copy_run(flat_x, (n * height + top + i) * width * channels, picture, place + border, width * channels)
+            clear_run(picture, place + border + width * channels, border)
         else:
-            copy_exactly(source, start + row * stride, target, place + row * count, count)
+            clear_run(picture, place, row_length)

@@ -1,13 +1,15 @@
 """Convolution as a matrix product: any kernel size, stride, padding and groups.
 
-"im2col" (image to columns) writes the K x K patch of the input behind each output pixel as one row of a matrix. The
+"im2col" (image to columns) makes the K x K patch of the input behind each output pixel one row of a matrix. The
 convolution is then that matrix times the kernel, written as a matrix too:
 
     out[n, :, i, j] = patch(n, i, j) @ kernel_matrix + bias        patch: (K*K*C_in,), kernel_matrix: (K*K*C_in, C_out)
 
-The whole matrix would be K*K times as large as the input. Here each thread writes a few dozen rows at a time into a
-buffer that stays in its cache, multiplies them (`gemm.py`), and goes on to the next. With groups, each group has its
-own patches (its slice of the channels) and its own kernel matrix.
+Here the matrix is never written down. A patch is K runs of the picture's memory, one for each row of pixels (channels
+last, K neighbouring pixels are K*C_in neighbouring numbers), and the tiles of `tiles.py` read rows that lie in runs. All
+that is copied is a band of the picture, with its border of zeros, into a buffer that stays in the core's cache.
+
+With groups, each group has its own slice of the channels, so that its patches are K*K runs, and its own kernel matrix.
 
 The oracle is `reference.conv2d`.
 """
@@ -15,14 +17,14 @@ The oracle is `reference.conv2d`.
 import numpy as np
 from numba import prange
 
-from repvgg_np.kernels.copy import clear_run, copy_rows, copy_run
-from repvgg_np.kernels.gemm import TILE_ROWS, multiply, pack_panels, round_up, row_with_room
+from repvgg_np.kernels import buffers
+from repvgg_np.kernels.copy import copy_padded_rows
+from repvgg_np.kernels.gemm import multiply, pack_panels, round_up
 from repvgg_np.kernels.jit import get_num_threads, kernel, parallel_kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES
 
-# The patches of one block should leave room in a core's second-level cache for the panel that they are multiplied by.
-BLOCK_BYTES = 192 * 1024
-MOST_ROWS = 96
+# A band should leave room in a core's second-level cache for the panel that it is multiplied by.
+BAND_BYTES = 256 * 1024
 
 
 def pack_kernel(weight, groups):
@@ -67,75 +69,63 @@ def pad_bias(bias, c_out, groups, dtype):
 
 
 @kernel
-def gather_patches(x, flat_x, first, rows, out_size, group, depth_in, kernel_size, stride, padding, patches, depth):
-    """Write the patches of the output pixels `first` to `first + rows - 1`, one after the other, into `patches`.
+def convolve_share(x, panels, bias, relu, kernel_size, stride, padding, out, band, parts, share, picture):
+    """Compute the items of work `share[0]` to `share[1] - 1`, on one thread.
 
-    `x` is (N, H, W, C), `flat_x` the same memory; output pixels are numbered through all pictures, of `out_size` each;
-    a patch holds `depth = K_h * K_w * depth_in` numbers.
+    An item is a band of `band` rows of output pixels of one picture, for one of `parts` parts of the output channels. `picture` is room for a band of
+    the padded picture.
     """
-    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
+    size, channels, c_out = x.shape[1:], x.shape[3], out.shape[3]
+    height, width = out.shape[1], out.shape[2]
+    groups = panels.shape[0]
+    depth_in, columns = channels // groups, c_out // groups
     k_h, k_w = kernel_size
-    for row in range(rows):
-        n, pixel = divmod(first + row, out_size[0] * out_size[1])
-        top = pixel // out_size[1] * stride[0] - padding[0]
-        left = pixel % out_size[1] * stride[1] - padding[1]
-        place = row * depth
-        for i in range(top, top + k_h):
-            start = ((n * height + i) * width + left) * channels + group * depth_in
-            if 0 <= i < height and left >= 0 and left + k_w <= width and depth_in == channels:
-                copy_run(flat_x, start, patches, place, k_w * depth_in)  # the pixels of a row are neighbours
-                place += k_w * depth_in
-            else:
-                for j in range(left, left + k_w):
-                    if 0 <= i < height and 0 <= j < width:
-                        copy_run(flat_x, start, patches, place, depth_in)
-                    else:
-                        clear_run(patches, place, depth_in)
-                    start += channels
-                    place += depth_in
+    in_place = padding == (0, 0)  # without a border, the picture is read where it lies
+    row_length = (size[1] + 2 * padding[1]) * channels
+    if groups == 1:
+        runs = (k_h, row_length, 1, 0, k_w * channels)
+    else:
+        runs = (k_h, row_length, k_w, channels, depth_in)
+    depth = k_h * k_w * depth_in
+    flat_x, flat_out, flat_panels, flat_bias = x.reshape(-1), out.reshape(-1), panels.reshape(-1), bias.reshape(-1)
+    starts = np.empty(band * width, np.intp)  # where the patch of each pixel of a band begins
+    for pixel in range(band * width):
+        starts[pixel] = pixel // width * stride[0] * row_length + pixel % width * stride[1] * channels
+    bands = (height + band - 1) // band
+    part_columns = part_width(columns, parts, VECTOR_BYTES // x.itemsize)
+    for item in range(share[0], share[1]):
+        part, n, first = item // (x.shape[0] * bands), item // bands % x.shape[0], item % bands * band
+        rows = min(band, height - first)
+        column = part * part_columns
+        top = first * stride[0] - padding[0]
+        if in_place:
+            source, offset = flat_x, (n * size[0] + top) * row_length
+        else:
+            copy_padded_rows(flat_x, n, size, top, (rows - 1) * stride[0] + k_h, padding[1], picture)
+            source, offset = picture, 0
+        for group in range(groups):
+            multiply(
+                source, offset + group * depth_in, starts, rows * width, runs,
+                flat_panels, group * panels.shape[1] + column * depth, min(part_columns, columns - column),
+                flat_bias, group * bias.shape[1] + column, relu,
+                flat_out, (n * height + first) * width * c_out + group * columns + column, c_out,
+            )  # fmt: skip
+
+
+@kernel
+def part_width(columns, parts, lanes):
+    """Return how many columns, in whole panels, each of `parts` parts of the output channels has."""
+    return columns if parts == 1 else round_up((columns + parts - 1) // parts, 2 * lanes)
 
 
 @parallel_kernel
-def _conv2d(x, panels, bias, relu, kernel_size, stride, padding, out, block, workers):
-    groups = panels.shape[0]
-    channels, c_out = x.shape[3], out.shape[3]
-    depth_in, columns = channels // groups, c_out // groups
-    depth = kernel_size[0] * kernel_size[1] * depth_in
-    out_size = (out.shape[1], out.shape[2])
-    pixels = out.shape[0] * out.shape[1] * out.shape[2]
-    blocks = (pixels + block - 1) // block
-    lanes = VECTOR_BYTES // x.itemsize
-    flat_x, flat_out, flat_panels, flat_bias = x.reshape(-1), out.reshape(-1), panels.reshape(-1), bias.reshape(-1)
-    # With a 1x1 kernel at stride 1 the picture itself is the matrix of patches.
-    is_matrix = kernel_size == (1, 1) and stride == (1, 1) and padding == (0, 0)
-    fits_registers = columns % lanes == 0  # else the result goes through a buffer whose rows have room to spare
-    result_stride = row_with_room(c_out, columns, lanes)
-    # Every output pixel is written by one block alone, so any share of the blocks among threads gives the same bits.
+def _conv2d(x, panels, bias, relu, kernel_size, stride, padding, out, band, parts, scratch):
+    workers = scratch.shape[0]
+    items = x.shape[0] * ((out.shape[1] + band - 1) // band) * parts
+    # Every output is computed by one item alone, so any share of them among threads gives the same bits.
     for worker in prange(workers):
-        patches = np.empty(block * depth + lanes, x.dtype)
-        result = np.empty(block * result_stride, x.dtype)
-        for b in range(blocks * worker // workers, blocks * (worker + 1) // workers):
-            first = b * block
-            rows = min(block, pixels - first)
-            if fits_registers:
-                target, place, target_stride = flat_out, first * c_out, c_out
-            else:
-                target, place, target_stride = result, 0, result_stride
-            for group in range(groups):
-                if is_matrix:
-                    matrix, start, row_stride = flat_x, first * channels + group * depth_in, channels
-                else:
-                    gather_patches(
-                        x, flat_x, first, rows, out_size, group, depth_in, kernel_size, stride, padding, patches, depth
-                    )
-                    matrix, start, row_stride = patches, 0, depth
-                multiply(
-                    matrix, start, row_stride, rows, depth,
-                    flat_panels, group * panels.shape[1], columns, flat_bias, group * bias.shape[1], relu,
-                    target, place + group * columns, target_stride,
-                )  # fmt: skip
-            if not fits_registers:
-                copy_rows(result, 0, result_stride, flat_out, first * c_out, rows, c_out)
+        share = (items * worker // workers, items * (worker + 1) // workers)
+        convolve_share(x, panels, bias, relu, kernel_size, stride, padding, out, band, parts, share, scratch[worker])
 
 
 def conv2d(x, panels, bias, relu, kernel_size, stride, padding, out):
@@ -154,10 +144,19 @@ def conv2d(x, panels, bias, relu, kernel_size, stride, padding, out):
     out : ndarray (N, H_out, W_out, C_out)
         Is filled.
     """
-    workers = get_num_threads()
-    depth = kernel_size[0] * kernel_size[1] * (x.shape[3] // panels.shape[0])
-    fits = max(1, BLOCK_BYTES // (depth * x.itemsize * TILE_ROWS)) * TILE_ROWS
-    pixels = out.shape[0] * out.shape[1] * out.shape[2]
-    share = round_up(-(-pixels // workers), TILE_ROWS)
-    block = max(TILE_ROWS, min(fits, share, MOST_ROWS))  # an empty batch has no share
-    _conv2d(x, panels, bias, relu, kernel_size, stride, padding, out, block, workers)
+    workers, lanes = get_num_threads(), VECTOR_BYTES // x.itemsize
+    if kernel_size == (1, 1) and stride == (1, 1) and padding == (0, 0):
+        # Every pixel is a patch of its own: a batch is one tall picture.
+        x, out = x.reshape(1, -1, 1, x.shape[3]), out.reshape(1, -1, 1, out.shape[3])
+    pictures, height = out.shape[:2]
+    row_bytes = (x.shape[2] + 2 * padding[1]) * x.shape[3] * x.itemsize
+    band = max(1, min((BAND_BYTES // row_bytes - kernel_size[0]) // stride[0] + 1, height))
+    parts, panels_across = 1, -(-out.shape[3] // panels.shape[0] // (2 * lanes))
+    if pictures * -(-height // band) < 4 * workers:  # too few bands to keep all threads busy to the end:
+        if panels_across % workers == 0:
+            parts = workers  # each thread takes a part of the channels, and reads that part of the kernel alone
+        else:
+            band = max(1, min(band, pictures * height // (2 * workers)))
+    room = ((band - 1) * stride[0] + kernel_size[0]) * row_bytes // x.itemsize
+    scratch = buffers.empty((workers, 1 if padding == (0, 0) else room), x.dtype)
+    _conv2d(x, panels, bias, relu, kernel_size, stride, padding, out, band, parts, scratch)

@@ -2,17 +2,22 @@
 
 A processor's arithmetic units work on registers that hold several numbers, its *lanes*: sixteen float32 with AVX-512,
 eight with AVX2, four on ARM. Left to itself a compiler finds some of that parallelism in plain loops, and loses about
-half of the speed. So this file gives Numba one new type, a register, and seven operations on it:
+half of the speed. So this file gives Numba one new type, a register, and a dozen operations on it:
 
     zeros(a)                        a register of zeros, of the dtype of the array a
+    broadcast(a, i)                 a[i] in every lane
     load(a, i)                      a[i], a[i + 1], ..., a[i + lanes - 1]
-    store(a, i, v)                  the reverse
-    fma(total, scalar, v)           total + scalar * v in every lane, rounded once
+    load_part(a, i, count)          the first `count` of them, and zeros; count <= 0 reads nothing
+    store(a, i, v)                  the reverse of load
+    store_part(a, i, v, count)      the first `count` lanes only; count <= 0 writes nothing
+    fma(total, u, v)                total + u * v in every lane, rounded once; u is a register or one number
     add(u, v), subtract(u, v)       lane by lane
+    times(u, v)                     lane by lane; u is a register or one number
     maximum(u, v)                   lane by lane; a NaN in u comes through
 
 `a` is a one-dimensional C-contiguous array of float32 or float64, and `i` an index into it. Nothing checks that
-`i + lanes` is inside: the kernels in this folder make sure, as every kernel in C has to.
+what is read or written is inside: the kernels in this folder make sure, as every kernel in C has to. (Numba's own
+`a[i]` costs more than it seems: it looks each time whether `i` is negative, to count from the end.)
 
 With `NUMBA_DISABLE_JIT=1` the same names are NumPy functions on an array of lanes, so that every kernel can be stepped
 through in a debugger and is seen by the coverage tool. They round `fma` twice.
@@ -27,7 +32,20 @@ from numba.core import cgutils
 from numba.core.datamodel import models, register_default
 from numba.extending import intrinsic
 
-__all__ = ["VECTOR_BYTES", "add", "fma", "load", "maximum", "store", "subtract", "zeros"]
+__all__ = [
+    "VECTOR_BYTES",
+    "add",
+    "broadcast",
+    "fma",
+    "load",
+    "load_part",
+    "maximum",
+    "store",
+    "store_part",
+    "subtract",
+    "times",
+    "zeros",
+]
 
 
 def _vector_bytes():
@@ -98,20 +116,91 @@ def _store(typing_context, a, i, v):
     return types.void(a, types.intp, v), generate
 
 
+def _every_lane(builder, register, scalar):
+    """Return a register with `scalar` in every lane."""
+    lane_zero = builder.insert_element(ir.Constant(register, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), register.count), None)
+    return builder.shuffle_vector(lane_zero, ir.Constant(register, ir.Undefined), everywhere)
+
+
 @intrinsic
-def _fma(typing_context, total, scalar, v):
+def _broadcast(typing_context, a, i):
     def generate(context, builder, signature, arguments):
-        total, scalar, vector = arguments
-        register = vector.type
-        lane_zero = builder.insert_element(ir.Constant(register, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-        every_lane = ir.Constant(ir.VectorType(ir.IntType(32), register.count), None)
-        broadcast = builder.shuffle_vector(lane_zero, ir.Constant(register, ir.Undefined), every_lane)
+        array, index = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        register = context.get_value_type(signature.return_type)
+        return _every_lane(builder, register, builder.load(builder.gep(data, [index])))
+
+    return Register(a.dtype)(a, types.intp), generate
+
+
+def _first_lanes(builder, register, count):
+    """Return LLVM's mask of the lanes whose number is below `count`."""
+    count = builder.trunc(count, ir.IntType(32))  # sixteen of them fit into one register
+    numbers = ir.VectorType(count.type, register.count)
+    lane_numbers = ir.Constant(numbers, [ir.Constant(count.type, lane) for lane in range(register.count)])
+    return builder.icmp_signed("<", lane_numbers, _every_lane(builder, numbers, count))
+
+
+def _masked(builder, operation, register, pointer):
+    """Declare LLVM's masked load or store of a whole register; return it."""
+    letter = "f32" if isinstance(register.element, ir.FloatType) else "f64"
+    mask, number = ir.VectorType(ir.IntType(1), register.count), ir.IntType(32)
+    if operation == "load":
+        kind = ir.FunctionType(register, [pointer.type, number, mask, register])
+    else:
+        kind = ir.FunctionType(ir.VoidType(), [register, pointer.type, number, mask])
+    name = f"llvm.masked.{operation}.v{register.count}{letter}.p0"
+    return cgutils.get_or_insert_function(builder.module, kind, name)
+
+
+@intrinsic
+def _load_part(typing_context, a, i, count):
+    def generate(context, builder, signature, arguments):
+        array, index, count = arguments
+        address, alignment = _address(context, builder, signature.args[0], array, index)
+        register = context.get_value_type(signature.return_type)
+        function = _masked(builder, "load", register, address)
+        mask = _first_lanes(builder, register, count)
+        return builder.call(function, [address, ir.IntType(32)(alignment), mask, ir.Constant(register, None)])
+
+    return Register(a.dtype)(a, types.intp, types.intp), generate
+
+
+@intrinsic
+def _store_part(typing_context, a, i, v, count):
+    def generate(context, builder, signature, arguments):
+        array, index, value, count = arguments
+        address, alignment = _address(context, builder, signature.args[0], array, index)
+        function = _masked(builder, "store", value.type, address)
+        builder.call(function, [value, address, ir.IntType(32)(alignment), _first_lanes(builder, value.type, count)])
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, v, types.intp), generate
+
+
+@intrinsic
+def _fma(typing_context, total, u, v):
+    def generate(context, builder, signature, arguments):
+        total, u, v = arguments
+        register = v.type
+        if u.type != register:
+            u = _every_lane(builder, register, u)
         letter = "f32" if isinstance(register.element, ir.FloatType) else "f64"
         name = f"llvm.fma.v{register.count}{letter}"
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(register, [register] * 3), name)
-        return builder.call(function, [broadcast, vector, total])
+        return builder.call(function, [u, v, total])
 
-    return total(total, v.dtype, v), generate
+    return total(total, u if isinstance(u, Register) else v.dtype, v), generate
+
+
+@intrinsic
+def _times(typing_context, u, v):
+    def generate(context, builder, signature, arguments):
+        u, v = arguments
+        return builder.fmul(u if u.type == v.type else _every_lane(builder, v.type, u), v)
+
+    return v(u if isinstance(u, Register) else v.dtype, v), generate
 
 
 def _lane_by_lane(instruction):
@@ -148,8 +237,32 @@ def _store_lanes(a, i, v):
     a[i : i + v.size] = v
 
 
-def _fma_lanes(total, scalar, v):
-    return total + scalar * v
+def _broadcast_lanes(a, i):
+    assert 0 <= i < a.size, "a number was read from outside of its array"
+    return np.full(VECTOR_BYTES // a.itemsize, a[i])
+
+
+def _load_part_lanes(a, i, count):
+    v = _zeros_lanes(a)
+    count = max(0, min(count, v.size))
+    assert count == 0 or 0 <= i <= a.size - count, "a register was loaded from outside of its array"
+    v[:count] = a[i : i + count] if count else 0
+    return v
+
+
+def _store_part_lanes(a, i, v, count):
+    count = max(0, min(count, v.size))
+    assert count == 0 or 0 <= i <= a.size - count, "a register was stored outside of its array"
+    if count:
+        a[i : i + count] = v[:count]
+
+
+def _fma_lanes(total, u, v):
+    return total + u * v
+
+
+def _times_lanes(u, v):
+    return (u * v).astype(v.dtype, copy=False)
 
 
 def _maximum_lanes(u, v):
@@ -157,8 +270,10 @@ def _maximum_lanes(u, v):
 
 
 if config.DISABLE_JIT:
-    zeros, load, store, fma = _zeros_lanes, _load_lanes, _store_lanes, _fma_lanes
-    add, subtract, maximum = np.add, np.subtract, _maximum_lanes
+    zeros, broadcast, load, store, fma = _zeros_lanes, _broadcast_lanes, _load_lanes, _store_lanes, _fma_lanes
+    load_part, store_part = _load_part_lanes, _store_part_lanes
+    add, subtract, times, maximum = np.add, np.subtract, _times_lanes, _maximum_lanes
 else:
-    zeros, load, store, fma = _zeros, _load, _store, _fma
-    add, subtract, maximum = _add, _subtract, _maximum
+    zeros, broadcast, load, store, fma = _zeros, _broadcast, _load, _store, _fma
+    load_part, store_part = _load_part, _store_part
+    add, subtract, times, maximum = _add, _subtract, _times, _maximum

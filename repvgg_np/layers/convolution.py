@@ -51,10 +51,11 @@ class Conv2d(Layer):
         """Convolve `x` (N, C_in, H, W); with `relu`, replace what is negative by zero in the same pass over memory."""
         weight = self.weight.peek()
         bias = None if self.bias is None else self.bias.peek()
-        algorithm = choose_algorithm(weight.shape, self.stride, self.groups)
+        algorithm = choose_algorithm(x.shape, weight.shape, self.stride, self.padding, self.groups)
         prepared = None
         if not self.training:
-            prepared = self.weight.prepared(algorithm, lambda data: prepare_kernel(data, self.groups, algorithm))
+            form = algorithm if algorithm == "depthwise" else "panels"
+            prepared = self.weight.prepared(form, lambda data: prepare_kernel(data, self.groups, algorithm))
         self._x = x if self.training else None
         return conv2d(x, weight, bias, self.stride, self.padding, self.groups, algorithm, relu, prepared)
 
@@ -98,7 +99,7 @@ class Linear(Layer):
         weight = self.weight.peek()[:, :, None, None]
         prepared = None
         if not self.training:
-            prepared = self.weight.prepared("im2col", lambda data: prepare_kernel(data[:, :, None, None], 1, "im2col"))
+            prepared = self.weight.prepared("panels", lambda data: prepare_kernel(data[:, :, None, None], 1, "im2col"))
         self._x = x if self.training else None
         # (N, C) -> (N, C, 1, 1), a picture of one pixel, and back
         return conv2d(x[:, :, None, None], weight, self.bias.peek(), 1, 0, 1, "im2col", False, prepared)[:, :, 0, 0]

@@ -40,6 +40,13 @@ class Parameter:
         self._shared = True
         self._prepared = {}
 
+    def replace(self, data):
+        """Take over new numbers, of the same shape and dtype, from a caller who gives the array away.
+
+        Unlike after an assignment to `data`, nobody else can write into them.
+        """
+        self._data, self._shared, self._prepared = data, False, {}
+
     def prepared(self, key, prepare):
         """Return `prepare(data)`, made once and remembered under `key` until the numbers change.
 
@@ -199,7 +206,7 @@ class Layer:
             if array.dtype != mine[name].dtype:
                 raise ValueError(f"state[{name!r}] must be {mine[name].dtype}, got {array.dtype}")
         for name, parameter in self.named_parameters():
-            parameter.data = state[name].copy()
+            parameter.replace(state[name].copy())
         for name, layer, own_name in self._named_buffers():
             if name in state:
                 layer._buffers[own_name][...] = state[name]

@@ -85,7 +85,7 @@ def block_roundings(block, x):
     longest = 0
     for kernel, _ in block.convolutions():
         geometry = ((block.stride, block.stride), (kernel.shape[2] // 2,) * 2, block.groups)
-        bound = convolution_bound(x, kernel, *geometry, choose_algorithm(kernel.shape, geometry[0], block.groups))
+        bound = convolution_bound(x, kernel, *geometry, choose_algorithm(x.shape, kernel.shape, *geometry))
         longest = max(longest, bound.max() / (gamma(1, x.dtype) * absolute_convolution(x, kernel, *geometry).max()))
     return int(longest) + 1
 
