@@ -3,6 +3,7 @@
 import numpy as np
 
 from repvgg_np.blocks.conv_batch_norm import ConvBatchNorm, fold_bn
+from repvgg_np.blocks.together import Together
 from repvgg_np.fuse import fuse_branches, identity_kernel
 from repvgg_np.layers import BatchNorm2d, Conv2d, Layer, ReLU, relu_backward
 
@@ -27,6 +28,8 @@ class RepVGGBlock(Layer):
         The 3x3 and the 1x1 branch; in a state dict "rbr_dense" and "rbr_1x1".
     identity : BatchNorm2d or None
         In a state dict "rbr_identity".
+    layered : bool
+        True computes the training form layer by layer, as it is written below, instead of together (`together.py`).
     """
 
     def __init__(self, in_channels, out_channels, stride=1, groups=1, *, rng, dtype=np.float32):
@@ -40,23 +43,38 @@ class RepVGGBlock(Layer):
         self.pointwise = self.add_child("rbr_1x1", pointwise)
         self.relu = ReLU()
         self.add_child("nonlinearity", self.relu)
+        self.layered, self._together = False, None
 
     def forward(self, x):
         """Add the branches, then ReLU: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
+        self._together = Together(self, x) if self._can_be_together() else None
+        if self._together is not None:
+            return self._together.out
         total = self.dense(x)
         total += self.pointwise(x)
         if self.identity is not None:
             total += self.identity(x)
         return self.relu(total)
 
-    def backward(self, grad_out):
-        """Give every branch the gradient of the sum; add up what they return."""
+    def _can_be_together(self):
+        """Return whether the quick way of the training form gives the same as the layers."""
+        norms = [self.dense.bn, self.pointwise.bn, *([self.identity] if self.identity is not None else [])]
+        return self.training and not self.layered and not any(norm.frozen for norm in norms)
+
+    def backward(self, grad_out, input_gradient=True):
+        """Give every branch the gradient of the sum; add up what they return (None if it is not wanted)."""
+        if self._together is not None:
+            return self._together.backward(grad_out, input_gradient)
         grad_sum = self.relu.backward(grad_out)
         grad_x = self.dense.backward(grad_sum)
         grad_x += self.pointwise.backward(grad_sum)
         if self.identity is not None:
             grad_x += self.identity.backward(grad_sum)
         return grad_x
+
+    def forget(self):
+        """Drop what was kept for `backward`."""
+        self._together = None
 
     def convolutions(self):
         """Return each branch as the kernel of a convolution without bias and the batch norm after it.

@@ -65,8 +65,9 @@ def _find(size):
     blocks = _blocks.setdefault(size, [])
     for index in range(len(blocks)):
         if _references(blocks, index) == _FREE:
-            blocks[index][1] = _calls
-            return blocks[index][0]
+            blocks.append(blocks.pop(index))  # those that were given out last are the last to be asked again
+            blocks[-1][1] = _calls
+            return blocks[-1][0]
     for others in _blocks.values():
         others[:] = [block for block in others if _calls - block[1] <= LONGEST_IDLE]
     blocks.append([np.empty(size, np.uint8), _calls])

@@ -9,7 +9,7 @@ There are three algorithms, each explained in its own file, and one rule that ch
 
 import numpy as np
 
-from repvgg_np.kernels import buffers, convolution_backward, depthwise, im2col, winograd
+from repvgg_np.kernels import buffers, convolution_backward, depthwise, im2col, winograd, winograd_backward
 from repvgg_np.kernels.gemm import pack_panels
 from repvgg_np.kernels.layout import as_pair, channels_first, channels_last, check_float, plain_memory
 
@@ -90,7 +90,7 @@ def conv2d_backward(
     x, weight, stride, padding, groups
         As they were in the forward pass.
     algorithm : {"auto", "im2col"}
-        "im2col" keeps Winograd out of the gradient of the input.
+        "im2col" keeps Winograd out of both gradients.
     input_gradient, bias_gradient : bool
         What is not wanted is not computed, and None is returned for it: a first layer needs no gradient of its input.
 
@@ -119,6 +119,12 @@ def conv2d_backward(
         grad_taps = np.empty((k_h, k_w, c_out), x.dtype)
         depthwise.grad_kernel(pixels, grad_pixels, stride, padding, grad_taps)
         grad_weight = np.ascontiguousarray(grad_taps.transpose(2, 0, 1))[:, None]  # -> (C, 1, K_h, K_w)
+    elif (
+        algorithm == "auto"
+        and stride == (1, 1)
+        and choose_algorithm(x.shape, weight.shape, stride, padding, groups) == "winograd"
+    ):
+        grad_weight = winograd_backward.grad_weight(pixels, grad_pixels, padding, groups)
     else:
         grad_weight = convolution_backward.grad_weight(pixels, grad_pixels, (k_h, k_w), stride, padding, groups)
     if not input_gradient:

@@ -18,105 +18,23 @@ At stride 1 the gradient of the input is itself a convolution, of grad_out with 
 The oracle is `reference.conv2d_backward`.
 """
 
+import math
+
 import numpy as np
 from numba import prange
 
-from repvgg_np.kernels.copy import copy_padded_rows, copy_run
-from repvgg_np.kernels.gemm import multiply
+from repvgg_np.kernels import buffers
+from repvgg_np.kernels.copy import add_run, clear_run, copy_padded_rows
+from repvgg_np.kernels.gemm import multiply, round_up
+from repvgg_np.kernels.gradient_tiles import (
+    TILE_ROWS,
+    gradient_tile_of_one_register,
+    gradient_tile_of_two_registers,
+)
 from repvgg_np.kernels.jit import get_num_threads, kernel, parallel_kernel
-from repvgg_np.kernels.simd import VECTOR_BYTES, add, broadcast, fma, load, store, zeros
+from repvgg_np.kernels.simd import VECTOR_BYTES
 
-TILE_ROWS = 6
-
-
-@kernel
-def gradient_tile_of_two_registers(picture, rows, row_step, step, out_size, panel, grad, targets):
-    """Add to a tile of 6 rows x 2 registers of grad_w what one picture gives.
-
-    `picture` is one padded picture, flat; `rows` says for six rows of grad_w where their first pixel lies in it. From
-    one output pixel to the next the place moves by `step`, from one row of output pixels to the next by `row_step`.
-    `panel` holds two registers of grad_out for each output pixel. `targets` says where the six rows lie in `grad`.
-    """
-    lanes = VECTOR_BYTES // panel.itemsize
-    r0, r1, r2, r3, r4, r5 = rows
-    t0, t1, t2, t3, t4, t5 = targets
-    a00 = a10 = a20 = a30 = a40 = a50 = zeros(panel)
-    a01 = a11 = a21 = a31 = a41 = a51 = zeros(panel)
-    pixel = 0
-    for i in range(out_size[0]):
-        place = i * row_step
-        for _ in range(out_size[1]):
-            g0, g1 = load(panel, pixel), load(panel, pixel + lanes)
-            pixel += 2 * lanes
-            x = broadcast(picture, r0 + place)
-            a00, a01 = fma(a00, x, g0), fma(a01, x, g1)
-            x = broadcast(picture, r1 + place)
-            a10, a11 = fma(a10, x, g0), fma(a11, x, g1)
-            x = broadcast(picture, r2 + place)
-            a20, a21 = fma(a20, x, g0), fma(a21, x, g1)
-            x = broadcast(picture, r3 + place)
-            a30, a31 = fma(a30, x, g0), fma(a31, x, g1)
-            x = broadcast(picture, r4 + place)
-            a40, a41 = fma(a40, x, g0), fma(a41, x, g1)
-            x = broadcast(picture, r5 + place)
-            a50, a51 = fma(a50, x, g0), fma(a51, x, g1)
-            place += step
-    # All loads before all stores: a row past the last repeats it, and must not be added twice.
-    a00, a01 = add(a00, load(grad, t0)), add(a01, load(grad, t0 + lanes))
-    a10, a11 = add(a10, load(grad, t1)), add(a11, load(grad, t1 + lanes))
-    a20, a21 = add(a20, load(grad, t2)), add(a21, load(grad, t2 + lanes))
-    a30, a31 = add(a30, load(grad, t3)), add(a31, load(grad, t3 + lanes))
-    a40, a41 = add(a40, load(grad, t4)), add(a41, load(grad, t4 + lanes))
-    a50, a51 = add(a50, load(grad, t5)), add(a51, load(grad, t5 + lanes))
-    store(grad, t0, a00)
-    store(grad, t0 + lanes, a01)
-    store(grad, t1, a10)
-    store(grad, t1 + lanes, a11)
-    store(grad, t2, a20)
-    store(grad, t2 + lanes, a21)
-    store(grad, t3, a30)
-    store(grad, t3 + lanes, a31)
-    store(grad, t4, a40)
-    store(grad, t4 + lanes, a41)
-    store(grad, t5, a50)
-    store(grad, t5 + lanes, a51)
-
-
-@kernel
-def gradient_tile_of_one_register(picture, rows, row_step, step, out_size, panel, grad, targets):
-    """Add to a tile of 6 rows x 1 register of grad_w what one picture gives: for narrow layers, and last panels."""
-    lanes = VECTOR_BYTES // panel.itemsize
-    r0, r1, r2, r3, r4, r5 = rows
-    t0, t1, t2, t3, t4, t5 = targets
-    a0 = a1 = a2 = a3 = a4 = a5 = zeros(panel)
-    pixel = 0
-    for i in range(out_size[0]):
-        place = i * row_step
-        for _ in range(out_size[1]):
-            g = load(panel, pixel)
-            pixel += lanes
-            a0, a1 = fma(a0, broadcast(picture, r0 + place), g), fma(a1, broadcast(picture, r1 + place), g)
-            a2, a3 = fma(a2, broadcast(picture, r2 + place), g), fma(a3, broadcast(picture, r3 + place), g)
-            a4, a5 = fma(a4, broadcast(picture, r4 + place), g), fma(a5, broadcast(picture, r5 + place), g)
-            place += step
-    a0, a1, a2 = add(a0, load(grad, t0)), add(a1, load(grad, t1)), add(a2, load(grad, t2))
-    a3, a4, a5 = add(a3, load(grad, t3)), add(a4, load(grad, t4)), add(a5, load(grad, t5))
-    store(grad, t0, a0)
-    store(grad, t1, a1)
-    store(grad, t2, a2)
-    store(grad, t3, a3)
-    store(grad, t4, a4)
-    store(grad, t5, a5)
-
-
-@kernel
-def pack_gradient(flat_out, n, pixels, c_out, first, real, width, panel):
-    """Copy the channels `first` to `first + real - 1` of picture n's gradient to `panel`, `width` numbers a pixel.
-
-    What the lanes behind the real ones hold is of no matter: lanes never mix, and their results are not looked at.
-    """
-    for pixel in range(pixels):
-        copy_run(flat_out, (n * pixels + pixel) * c_out + first, panel, pixel * width, real)
+PIXEL_BYTES = 128 * 1024
 
 
 @kernel
@@ -126,58 +44,75 @@ def tap_offset(row, depth_in, k_w, padded_width, channels):
     return (tap // k_w * padded_width + tap % k_w) * channels + c
 
 
+@kernel
+def add_picture(
+    picture, first, padded_width, channels, kernel_width, depth_in, flat_out, place, c_out, columns, out_size, stride,
+    flat_grad, target, row_length, share,
+):  # fmt: skip
+    """Add what one picture gives to the rows of grad_w, six at a time, numbered `share[0]` to `share[1] - 1`."""
+    lanes = VECTOR_BYTES // picture.itemsize
+    height, width = out_size
+    walk = (height, stride[0] * padded_width * channels, width, stride[1] * channels, c_out)
+    last = share[2] - 1
+    for column in range(0, columns, 2 * lanes):
+        left = columns - column
+        for tile in range(share[0], share[1]):
+            row = tile * TILE_ROWS
+            r0, r1, r2 = row, min(row + 1, last), min(row + 2, last)
+            r3, r4, r5 = min(row + 3, last), min(row + 4, last), min(row + 5, last)
+            sources = (
+                first + tap_offset(r0, depth_in, kernel_width, padded_width, channels),
+                first + tap_offset(r1, depth_in, kernel_width, padded_width, channels),
+                first + tap_offset(r2, depth_in, kernel_width, padded_width, channels),
+                first + tap_offset(r3, depth_in, kernel_width, padded_width, channels),
+                first + tap_offset(r4, depth_in, kernel_width, padded_width, channels),
+                first + tap_offset(r5, depth_in, kernel_width, padded_width, channels),
+            )
+            start = target + column
+            targets = (
+                start + r0 * row_length, start + r1 * row_length, start + r2 * row_length,
+                start + r3 * row_length, start + r4 * row_length, start + r5 * row_length,
+            )  # fmt: skip
+            if left > lanes:
+                last_lanes = min(left - lanes, lanes)
+                gradient_tile_of_two_registers(
+                    picture, sources, flat_out, place + column, walk, last_lanes, flat_grad, targets
+                )
+            else:
+                gradient_tile_of_one_register(
+                    picture, sources, flat_out, place + column, walk, left, flat_grad, targets
+                )
+
+
 @parallel_kernel
-def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, workers):
+def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, scratch):
+    workers = scratch.shape[0]
     channels, c_out = x.shape[3], grad_out.shape[3]
     depth_in, columns = channels // groups, c_out // groups
-    k_w = kernel_size[1]
-    depth = kernel_size[0] * k_w * depth_in
+    depth = kernel_size[0] * kernel_size[1] * depth_in
     out_size = (grad_out.shape[1], grad_out.shape[2])
     pixels = out_size[0] * out_size[1]
     padded_height, padded_width = x.shape[1] + 2 * padding[0], x.shape[2] + 2 * padding[1]
-    lanes = VECTOR_BYTES // x.itemsize
     tiles = (depth + TILE_ROWS - 1) // TILE_ROWS
-    row_length = grad.shape[2]  # columns rounded up to whole panels
+    row_length = grad.shape[2]  # columns rounded up to whole registers
+    in_place = padding == (0, 0)  # without a border, the picture is read where it lies
     flat_x, flat_out, flat_grad = x.reshape(-1), grad_out.reshape(-1), grad.reshape(-1)
     # A worker owns some rows of grad_w and runs through all pictures for them, in order: nothing is added up across
     # threads, and the bits do not depend on how many there are.
     for worker in prange(workers):
-        picture = np.empty(padded_height * padded_width * channels + lanes, x.dtype)
-        panel = np.zeros((pixels + 1) * 2 * lanes, x.dtype)
+        share = (tiles * worker // workers, tiles * (worker + 1) // workers, depth)
         for n in range(x.shape[0]):
-            copy_padded_rows(flat_x, n, x.shape[1:], -padding[0], padded_height, padding[1], picture)
+            picture, first = scratch[worker], 0
+            if in_place:
+                picture, first = flat_x, n * padded_height * padded_width * channels
+            else:
+                copy_padded_rows(flat_x, n, x.shape[1:], -padding[0], padded_height, padding[1], picture)
             for group in range(groups):
-                for column in range(0, columns, 2 * lanes):
-                    real = min(2 * lanes, columns - column)
-                    width = 2 * lanes if real > lanes else lanes
-                    pack_gradient(flat_out, n, pixels, c_out, group * columns + column, real, width, panel)
-                    for tile in range(tiles * worker // workers, tiles * (worker + 1) // workers):
-                        row, last = tile * TILE_ROWS, depth - 1
-                        first = group * depth_in
-                        r0, r1, r2 = row, min(row + 1, last), min(row + 2, last)
-                        r3, r4, r5 = min(row + 3, last), min(row + 4, last), min(row + 5, last)
-                        sources = (
-                            first + tap_offset(r0, depth_in, k_w, padded_width, channels),
-                            first + tap_offset(r1, depth_in, k_w, padded_width, channels),
-                            first + tap_offset(r2, depth_in, k_w, padded_width, channels),
-                            first + tap_offset(r3, depth_in, k_w, padded_width, channels),
-                            first + tap_offset(r4, depth_in, k_w, padded_width, channels),
-                            first + tap_offset(r5, depth_in, k_w, padded_width, channels),
-                        )
-                        start = group * depth * row_length + column
-                        targets = (
-                            start + r0 * row_length, start + r1 * row_length, start + r2 * row_length,
-                            start + r3 * row_length, start + r4 * row_length, start + r5 * row_length,
-                        )  # fmt: skip
-                        row_step, step = stride[0] * padded_width * channels, stride[1] * channels
-                        if width > lanes:
-                            gradient_tile_of_two_registers(
-                                picture, sources, row_step, step, out_size, panel, flat_grad, targets
-                            )
-                        else:
-                            gradient_tile_of_one_register(
-                                picture, sources, row_step, step, out_size, panel, flat_grad, targets
-                            )
+                add_picture(
+                    picture, first + group * depth_in, padded_width, channels, kernel_size[1], depth_in,
+                    flat_out, n * pixels * c_out + group * columns, c_out, columns, out_size, stride,
+                    flat_grad, group * depth * row_length, row_length, share,
+                )  # fmt: skip
 
 
 def grad_weight(x, grad_out, kernel_size, stride, padding, groups):
@@ -198,9 +133,17 @@ def grad_weight(x, grad_out, kernel_size, stride, padding, groups):
     """
     k_h, k_w = kernel_size
     depth_in, columns = x.shape[3] // groups, grad_out.shape[3] // groups
-    width = 2 * VECTOR_BYTES // x.itemsize
-    grad = np.zeros((groups, k_h * k_w * depth_in, -(-columns // width) * width), x.dtype)
-    _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, get_num_threads())
+    grad = np.zeros((groups, k_h * k_w * depth_in, round_up(columns, VECTOR_BYTES // x.itemsize)), x.dtype)
+    if kernel_size == (1, 1) and stride == (1, 1) and padding == (0, 0):
+        # The pixels are rows of two matrices, and may be dealt out to pictures in any other way.
+        # A picture of a few hundred of them stays in the cache while all tiles of grad_w walk over it.
+        pixels = x.shape[0] * x.shape[1] * x.shape[2]
+        length = math.gcd(pixels, 1 << (PIXEL_BYTES // (4 * (x.shape[3] + grad_out.shape[3]))).bit_length())
+        if length > x.shape[1] * x.shape[2] or x.shape[1] * x.shape[2] > 2 * length > 64:
+            x, grad_out = x.reshape(-1, length, 1, x.shape[3]), grad_out.reshape(-1, length, 1, grad_out.shape[3])
+    room = (x.shape[1] + 2 * padding[0]) * (x.shape[2] + 2 * padding[1]) * x.shape[3]
+    scratch = buffers.empty((get_num_threads(), room if padding != (0, 0) else 1), x.dtype)
+    _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, scratch)
     grad = grad[:, :, :columns].reshape(groups, k_h, k_w, depth_in, columns)
     grad = grad.transpose(0, 4, 3, 1, 2)  # -> (groups, C_out / groups, C_in / groups, K_h, K_w)
     return grad.reshape(grad_out.shape[3], depth_in, k_h, k_w)
@@ -208,21 +151,30 @@ def grad_weight(x, grad_out, kernel_size, stride, padding, groups):
 
 @kernel
 def scatter_patches(
-    patches, stride_of_rows, first, rows, out_width, n, group, depth_in, kernel_size, stride, padding, grad_x
-):
-    """Add rows of grad_cols, for output pixels from `first` on of picture n, to the pixels that they came from."""
-    height, width = grad_x.shape[1], grad_x.shape[2]
-    channel = group * depth_in
+    patches, first, rows, out_width, n, group, depth_in, kernel_size, stride, padding, flat_grad_x, size
+):  # fmt: skip
+    """Add rows of grad_cols, for output pixels from `first` on of picture n, to the pixels that they came from.
+
+    `flat_grad_x` is the memory of pictures (N, H, W, C) and `size` their (H, W, C).
+    """
+    height, width, channels = size
+    k_h, k_w = kernel_size
+    run = k_w * depth_in
     for row in range(rows):
         top = (first + row) // out_width * stride[0] - padding[0]
         left = (first + row) % out_width * stride[1] - padding[1]
-        place = row * stride_of_rows
-        for i in range(top, top + kernel_size[0]):
-            for j in range(left, left + kernel_size[1]):
-                if 0 <= i < height and 0 <= j < width:
-                    for c in range(depth_in):
-                        grad_x[n, i, j, channel + c] += patches[place + c]
-                place += depth_in
+        for k in range(k_h):
+            place = (row * k_h + k) * run
+            i = top + k
+            if not 0 <= i < height:
+                continue
+            target = ((n * height + i) * width + left) * channels + group * depth_in
+            if left >= 0 and left + k_w <= width and depth_in == channels:
+                add_run(patches, place, flat_grad_x, target, run)  # the pixels of a row are neighbours
+            else:
+                for j in range(k_w):
+                    if 0 <= left + j < width:
+                        add_run(patches, place + j * depth_in, flat_grad_x, target + j * channels, depth_in)
 
 
 @parallel_kernel
@@ -233,12 +185,13 @@ def _grad_input(grad_out, panels, kernel_size, stride, padding, grad_x, block):
     depth = kernel_size[0] * kernel_size[1] * depth_in
     pixels = grad_out.shape[1] * grad_out.shape[2]
     lanes = VECTOR_BYTES // grad_out.itemsize
-    flat_out, flat_panels = grad_out.reshape(-1), panels.reshape(-1)
+    flat_out, flat_panels, flat_grad_x = grad_out.reshape(-1), panels.reshape(-1), grad_x.reshape(-1)
     for n in prange(grad_x.shape[0]):  # patches overlap within a picture only: each iteration owns one
         patches = np.empty(block * depth, grad_out.dtype)
         starts = c_out * np.arange(block)
         no_bias = np.zeros(depth + 2 * lanes, grad_out.dtype)
-        grad_x[n] = 0
+        picture = grad_x.shape[1] * grad_x.shape[2] * grad_x.shape[3]
+        clear_run(flat_grad_x, n * picture, picture)
         for first in range(0, pixels, block):
             rows = min(block, pixels - first)
             for group in range(groups):
@@ -247,8 +200,8 @@ def _grad_input(grad_out, panels, kernel_size, stride, padding, grad_x, block):
                     flat_panels, group * panels.shape[1], depth, no_bias, 0, False, patches, 0, depth,
                 )  # fmt: skip
                 scatter_patches(
-                    patches, depth, first, rows, grad_out.shape[2], n, group, depth_in, kernel_size, stride,
-                    padding, grad_x,
+                    patches, first, rows, grad_out.shape[2], n, group, depth_in, kernel_size, stride, padding,
+                    flat_grad_x, grad_x.shape[1:],
                 )  # fmt: skip
 
 

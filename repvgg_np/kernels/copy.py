@@ -1,7 +1,7 @@
 """Copying short runs of numbers in whole registers: number by number they would cost more than the multiplications."""
 
 from repvgg_np.kernels.jit import kernel
-from repvgg_np.kernels.simd import VECTOR_BYTES, load, load_part, store, store_part, zeros
+from repvgg_np.kernels.simd import VECTOR_BYTES, add, load, load_part, store, store_part, zeros
 
 
 @kernel
@@ -13,6 +13,19 @@ def copy_run(source, start, target, place, count):
         store(target, place + i, load(source, start + i))
     if whole < count:
         store_part(target, place + whole, load_part(source, start + whole, count - whole), count - whole)
+
+
+@kernel
+def add_run(source, start, target, place, count):
+    """Add `source[start:start + count]` to `target[place:place + count]`."""
+    lanes = VECTOR_BYTES // source.itemsize
+    whole = count // lanes * lanes
+    for i in range(0, whole, lanes):
+        store(target, place + i, add(load(target, place + i), load(source, start + i)))
+    if whole < count:
+        left = count - whole
+        total = add(load_part(target, place + whole, left), load_part(source, start + whole, left))
+        store_part(target, place + whole, total, left)
 
 
 @kernel

@@ -14,6 +14,7 @@ half of the speed. So this file gives Numba one new type, a register, and a doze
     add(u, v), subtract(u, v)       lane by lane
     times(u, v)                     lane by lane; u is a register or one number
     maximum(u, v)                   lane by lane; a NaN in u comes through
+    where_positive(u, v)            v in the lanes where u > 0, else 0
 
 `a` is a one-dimensional C-contiguous array of float32 or float64, and `i` an index into it. Nothing checks that
 what is read or written is inside: the kernels in this folder make sure, as every kernel in C has to. (Numba's own
@@ -44,6 +45,7 @@ __all__ = [
     "store_part",
     "subtract",
     "times",
+    "where_positive",
     "zeros",
 ]
 
@@ -222,6 +224,13 @@ _subtract = _lane_by_lane(lambda builder, u, v: builder.fsub(u, v))
 _maximum = _lane_by_lane(lambda builder, u, v: builder.select(builder.fcmp_unordered(">", u, v), u, v))
 
 
+_where_positive = _lane_by_lane(
+    lambda builder, u, v: builder.select(
+        builder.fcmp_ordered(">", u, ir.Constant(u.type, None)), v, ir.Constant(v.type, None)
+    )
+)
+
+
 def _zeros_lanes(a):
     return np.zeros(VECTOR_BYTES // a.itemsize, a.dtype)
 
@@ -269,11 +278,17 @@ def _maximum_lanes(u, v):
     return np.maximum(u, v)
 
 
+def _where_positive_lanes(u, v):
+    return np.where(u > 0, v, v.dtype.type(0))
+
+
 if config.DISABLE_JIT:
+    where_positive = _where_positive_lanes
     zeros, broadcast, load, store, fma = _zeros_lanes, _broadcast_lanes, _load_lanes, _store_lanes, _fma_lanes
     load_part, store_part = _load_part_lanes, _store_part_lanes
     add, subtract, times, maximum = np.add, np.subtract, _times_lanes, _maximum_lanes
 else:
+    where_positive = _where_positive
     zeros, broadcast, load, store, fma = _zeros, _broadcast, _load, _store, _fma
     load_part, store_part = _load_part, _store_part
     add, subtract, times, maximum = _add, _subtract, _times, _maximum

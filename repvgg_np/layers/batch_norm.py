@@ -50,16 +50,12 @@ class BatchNorm2d(Layer):
     def forward(self, x):
         """Normalise `x` (N, C, H, W)."""
         gamma, beta = self.gamma.peek(), self.beta.peek()
-        check_float("x", x, "(N, C, H, W)", gamma.dtype)
-        if x.shape[1] != gamma.size:
-            raise ValueError(f"x must have {gamma.size} channels, got {x.shape[1]}")
+        self.check(x)
         pixels = channels_last(x)
         rows = pixels.reshape(-1, gamma.size)  # (N, H, W, C) -> (N*H*W, C)
         if self.training and not self.frozen:
-            if len(rows) < 2:
-                raise ValueError("x must have more than one pixel in each channel for batch statistics, got one")
             mean, var = batch_norm.batch_statistics(rows)
-            self._track(mean, var, len(rows))
+            self.track(mean, var, len(rows))
         else:
             mean, var = self.running_mean, self.running_var
         std = np.sqrt(var + gamma.dtype.type(self.eps))
@@ -68,6 +64,14 @@ class BatchNorm2d(Layer):
         batch_norm.scale_and_shift(rows, scale, beta - mean * scale, out.reshape(rows.shape))
         self._kept = (pixels, mean.copy(), std) if self.training else None
         return channels_first(out)
+
+    def check(self, x):
+        """Refuse what cannot be normalised: another dtype, other channels, or a single pixel for batch statistics."""
+        check_float("x", x, "(N, C, H, W)", self.gamma.peek().dtype)
+        if x.shape[1] != self.gamma.peek().size:
+            raise ValueError(f"x must have {self.gamma.peek().size} channels, got {x.shape[1]}")
+        if self.training and not self.frozen and x.size // x.shape[1] < 2:
+            raise ValueError("x must have more than one pixel in each channel for batch statistics, got one")
 
     def backward(self, grad_out):
         """Set the gradients of gamma and beta; return that of the input."""
@@ -86,8 +90,8 @@ class BatchNorm2d(Layer):
             grad_x = batch_norm.input_gradient(grad_rows, rows, gamma, mean, std, grad_gamma, grad_beta)
         return channels_first(grad_x.reshape(pixels.shape))
 
-    def _track(self, mean, var, count):
-        """Blend the statistics of a batch into the running ones; the variance unbiased, as PyTorch does."""
+    def track(self, mean, var, count):
+        """Blend the statistics of a batch of `count` pixels into the running ones; the variance unbiased, as PyTorch."""
         kind = mean.dtype.type
         blend, unbiased = kind(self.momentum), kind(count / (count - 1))
         self.running_mean += blend * (mean - self.running_mean)

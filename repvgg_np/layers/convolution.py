@@ -59,14 +59,16 @@ class Conv2d(Layer):
         self._x = x if self.training else None
         return conv2d(x, weight, bias, self.stride, self.padding, self.groups, algorithm, relu, prepared)
 
-    def backward(self, grad_out):
-        """Set the gradients of weight and bias; return that of the input."""
+    def backward(self, grad_out, input_gradient=True):
+        """Set the gradients of weight and bias; return that of the input, or None if it is not wanted."""
         if self._x is None:
             raise ValueError("backward needs a forward pass in training mode before it")
         has_bias = self.bias is not None
+        geometry = (self.stride, self.padding, self.groups)
         grad_x, self.weight.grad, grad_bias = conv2d_backward(
-            grad_out, self._x, self.weight.peek(), self.stride, self.padding, self.groups, bias_gradient=has_bias
-        )
+            grad_out, self._x, self.weight.peek(), *geometry,
+            input_gradient=input_gradient, bias_gradient=has_bias,
+        )  # fmt: skip
         if has_bias:
             self.bias.grad = grad_bias
         return grad_x
