@@ -68,7 +68,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=1, groups=1, algorithm="auto"
     out = buffers.empty((x.shape[0], height, width, c_out), x.dtype)
     if algorithm == "winograd":
         padded_bias = im2col.pad_bias(bias, c_out, 1, x.dtype)[0]
-        winograd.conv2d(x, prepared, padded_bias, relu, stride == (2, 2), padding, out)
+        form = winograd.form_of(stride, (height, width), len(x))
+        winograd.conv2d(x, prepared, padded_bias, relu, form, padding, out)
     elif algorithm == "depthwise":
         bias = np.zeros(c_out, x.dtype) if bias is None else plain_memory(bias)
         depthwise.forward(x, prepared, bias, relu, stride, padding, out)
@@ -175,7 +176,7 @@ def choose_algorithm(x_shape, weight_shape, stride, padding, groups):
     one for each multiply-add; what the transforms take, as measured (9 for each number of V, 7 for each of M); and the
     time in which the kernel comes from memory, 8 bytes in a cycle. Everything that is known only approximately is the
     same for both, so the estimate errs only where they are about equally fast. It depends neither on the batch nor on
-    the threads, so that a picture's outputs have the same bits in any company.
+    the threads.
 
     Parameters
     ----------
@@ -200,10 +201,9 @@ def choose_algorithm(x_shape, weight_shape, stride, padding, groups):
     registers_in, registers_out = -(-depth_in * groups // 16), groups * -(-columns // 16)
     kernel_bytes = 4 * depth_in * weight_shape[0]
     direct = height * width * 9 * depth_in * registers_out + 9 * kernel_bytes / 8
-    numbers = 36 if tuple(stride) == (1, 1) else 81
-    tiles = -(-height // 4) * -(-width // 4)
+    numbers = winograd.multiplications(winograd.form_of(stride, (height, width), 1), (height, width))
     transforms = 9 * registers_in + 7 * registers_out
-    fewer = tiles * numbers * (depth_in * registers_out + transforms) + 36 * kernel_bytes / 8
+    fewer = numbers * (depth_in * registers_out + transforms) + 36 * kernel_bytes / 8
     return "winograd" if fewer < direct else "im2col"
 
 

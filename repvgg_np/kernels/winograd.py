@@ -8,8 +8,8 @@ multiplications for each pair of channels. Winograd's identity (Lavin and Gray, 
 The transforms U = G g G^T, V = B^T d B and A^T [...] A need only additions, and multiplications by small constants, once
 for each channel, not for each pair. Between them, each of the 36 numbers of a patch is a matrix product of its own over
 the channels: M[p] = V[p] @ U[p], (tiles, C_in) @ (C_in, C_out), done by `gemm.py`. The transforms are in
-`winograd_transforms.py` and `winograd_kernel.py`; at stride 2 the same idea takes 81 multiplications
-(`winograd_strided.py`).
+`winograd_transforms.py` and `winograd_kernel.py`. At stride 2 the same idea takes 81 multiplications
+(`winograd_strided.py`), and where 4x4 tiles fit a picture badly, tiles of 5x5 take fewer (`winograd_five.py`).
 
 All threads make U together; then each takes a block of tiles at a time through the other steps, so that V and M stay
 in its cache. If U is too large for the cache that the threads share, it is made for some output channels after others.
@@ -27,7 +27,8 @@ from repvgg_np.kernels import buffers
 from repvgg_np.kernels.gemm import multiply, round_up
 from repvgg_np.kernels.jit import get_num_threads, kernel, parallel_kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES
-from repvgg_np.kernels.winograd_kernel import FACTORS, STRIDED_FACTORS, transform_kernel
+from repvgg_np.kernels.winograd_five import transform_back_five, transform_patch_five
+from repvgg_np.kernels.winograd_kernel import FACTORS, FIVE, FOUR, STRIDED, transform_kernel
 from repvgg_np.kernels.winograd_strided import different_matrix, transform_back_strided, transform_patch_strided
 from repvgg_np.kernels.winograd_transforms import transform_back, transform_patch
 
@@ -38,13 +39,65 @@ LEAST_TILES, MOST_TILES = 24, 64
 
 
 @kernel
+def sizes_of(form):
+    """Return the side of a patch, the side of its tile of outputs, and from one patch to the next."""
+    return (9, 4, 8) if form == STRIDED else (7, 5, 5) if form == FIVE else (6, 4, 4)
+
+
+@kernel
+def different_matrices(form):
+    """Return how many different matrices U there are."""
+    return 49 if form == FIVE else 36
+
+
+def form_of(stride, out_size, pictures):
+    """Return the form that is the quickest for a batch.
+
+    Parameters
+    ----------
+    stride : pair of int
+        (1, 1) or (2, 2).
+    out_size : pair of int
+        Height and width of the output.
+    pictures : int
+
+    Returns
+    -------
+    int
+        `STRIDED`, `FOUR`, or, where it takes fewer multiplications, `FIVE`. Making and reading U is counted as a dozen
+        tiles, as measured: for a single picture, the larger U of `FIVE` costs more than its fewer multiplications save.
+    """
+    if tuple(stride) == (2, 2):
+        return STRIDED
+    four, five = (pictures * multiplications(form, out_size) + 12 * different_matrices(form) for form in (FOUR, FIVE))
+    return FIVE if five < four else FOUR
+
+
+def multiplications(form, out_size):
+    """Return how many numbers the patches of a picture have: multiplications for each pair of channels.
+
+    Parameters
+    ----------
+    form : int
+    out_size : pair of int
+        Height and width of the output.
+
+    Returns
+    -------
+    int
+    """
+    side, tile, _ = sizes_of(form)
+    return -(-out_size[0] // tile) * -(-out_size[1] // tile) * side * side
+
+
+@kernel
 def split_tile(tile, tiles_down, tiles_across):
     """Return the picture, the row and the column of a tile, from its number through all pictures."""
     return tile // (tiles_down * tiles_across), tile // tiles_across % tiles_down, tile % tiles_across
 
 
 @kernel
-def transform_share(panels, depth, columns, first, count, strided, scales, u, worker, workers):
+def transform_share(panels, depth, columns, first, count, form, scales, u, worker, workers):
     """Make one worker's share of U, for `count` output channels of each group from `first` on."""
     lanes = VECTOR_BYTES // panels.itemsize
     rows = (count + 2 * lanes - 1) // (2 * lanes) * depth
@@ -53,13 +106,13 @@ def transform_share(panels, depth, columns, first, count, strided, scales, u, wo
     for group in range(panels.shape[0]):
         place, target = group * panels.shape[1], group * depth * round_up(count, lanes)
         transform_kernel(
-            flat_panels, place, depth, columns, first, count, strided, scales, flat_u, target, u.shape[1], share
+            flat_panels, place, depth, columns, first, count, form, scales, flat_u, target, u.shape[1], share
         )
 
 
 @kernel
 def convolve_share(
-    x, panels, bias, relu, strided, padding, scales, out, block, first, channels, part, own_u, u, share, scratch
+    x, panels, bias, relu, form, padding, scales, out, block, first, channels, part, own_u, u, share, scratch
 ):
     """Compute the items of work `share[0]` to `share[1] - 1`, on one thread.
 
@@ -70,11 +123,11 @@ def convolve_share(
     in_size, out_size, groups = x.shape[1:], out.shape[1:], panels.shape[0]
     depth, columns = x.shape[3] // groups, out.shape[3] // groups
     lanes = VECTOR_BYTES // x.itemsize
-    tiles_down, tiles_across = (out.shape[1] + 3) // 4, (out.shape[2] + 3) // 4
+    side, tile_size, tile_step = sizes_of(form)
+    tiles_down, tiles_across = (out.shape[1] + tile_size - 1) // tile_size, (out.shape[2] + tile_size - 1) // tile_size
     tiles = x.shape[0] * tiles_down * tiles_across
     parts = (channels + part - 1) // part
     flat_x, flat_out, flat_u, flat_panels = x.reshape(-1), out.reshape(-1), u.reshape(-1), panels.reshape(-1)
-    side, tile_step = (9, 8) if strided else (6, 4)  # of a patch, and from one patch to the next
     row_v, row_m = round_up(depth, lanes), round_up(part, lanes)
     # A register between two of the matrices: at a distance of a large power of two, they would be kept in the same few
     # places of the cache, and throw each other out.
@@ -92,12 +145,13 @@ def convolve_share(
             for t in range(count):
                 n, i, j = split_tile(tile + t, tiles_down, tiles_across)
                 top, left = tile_step * i - padding[0], tile_step * j - padding[1]
-                if strided:
-                    transform_patch_strided(
-                        flat_x, in_size, n, top, left, group * depth, depth, v, t * row_v, position_v, room
-                    )
+                channel, to = group * depth, t * row_v
+                if form == STRIDED:
+                    transform_patch_strided(flat_x, in_size, n, top, left, channel, depth, v, to, position_v, room)
+                elif form == FIVE:
+                    transform_patch_five(flat_x, in_size, n, top, left, channel, depth, v, to, position_v, room)
                 else:
-                    transform_patch(flat_x, in_size, n, top, left, group * depth, depth, v, t * row_v, position_v, room)
+                    transform_patch(flat_x, in_size, n, top, left, channel, depth, v, to, position_v, room)
             v_of = item // parts
         kernel_place = group * depth * round_up(channels, lanes) + column * depth
         if own_u:
@@ -105,41 +159,48 @@ def convolve_share(
             rows = (0, (real + 2 * lanes - 1) // (2 * lanes) * depth)
             place, channel = group * panels.shape[1], first + column
             transform_kernel(
-                flat_panels, place, depth, columns, channel, real, strided, scales, flat_u, 0, u.shape[1], rows
+                flat_panels, place, depth, columns, channel, real, form, scales, flat_u, 0, u.shape[1], rows
             )
         for p in range(side * side):
-            matrix = different_matrix(p) if strided else p
+            matrix = different_matrix(p) if form == STRIDED else p
+            # Whole registers of M are written, so that the transform back never computes with what was left in memory.
             multiply(
-                v, p * position_v, starts, count, (1, 0, 1, 0, depth), flat_u, matrix * u.shape[1] + kernel_place, real,
-                no_bias, 0, False, m, p * position_m, row_m,
+                v, p * position_v, starts, count, (1, 0, 1, 0, depth), flat_u, matrix * u.shape[1] + kernel_place,
+                round_up(real, lanes), no_bias, 0, False, m, p * position_m, row_m,
             )  # fmt: skip
         channel = group * columns + first + column
         for t in range(count):
             n, i, j = split_tile(tile + t, tiles_down, tiles_across)
-            if strided:
+            top, left, at = tile_size * i, tile_size * j, t * row_m
+            if form == STRIDED:
                 transform_back_strided(
-                    m, t * row_m, position_m, real, bias, channel, relu, flat_out, out_size, n, 4 * i, 4 * j, room
+                    m, at, position_m, real, bias, channel, relu, flat_out, out_size, n, top, left, room
+                )
+            elif form == FIVE:
+                transform_back_five(
+                    m, at, position_m, real, bias, channel, relu, flat_out, out_size, n, top, left, room
                 )
             else:
-                transform_back(m, t * row_m, position_m, real, bias, channel, relu, flat_out, out_size, n, 4 * i, 4 * j)
+                transform_back(m, at, position_m, real, bias, channel, relu, flat_out, out_size, n, top, left)
 
 
 @parallel_kernel
-def _conv2d(x, panels, bias, relu, strided, padding, scales, out, block, width, part, own_u, u, scratch):
+def _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, part, own_u, u, scratch):
     workers, groups = scratch.shape[0], panels.shape[0]
     depth, columns = x.shape[3] // groups, out.shape[3] // groups
-    tiles = x.shape[0] * ((out.shape[1] + 3) // 4) * ((out.shape[2] + 3) // 4)
+    _, tile, _ = sizes_of(form)
+    tiles = x.shape[0] * ((out.shape[1] + tile - 1) // tile) * ((out.shape[2] + tile - 1) // tile)
     for first in range(0, columns, width):
         channels = min(width, columns - first)
         if not own_u:
             for worker in prange(workers):
-                transform_share(panels, depth, columns, first, channels, strided, scales, u[0], worker, workers)
+                transform_share(panels, depth, columns, first, channels, form, scales, u[0], worker, workers)
         items = (tiles + block - 1) // block * groups * ((channels + part - 1) // part)
         # Every output is computed by one item alone, so any share of them among threads gives the same bits.
         for worker in prange(workers):
             share = (items * worker // workers, items * (worker + 1) // workers)
             convolve_share(
-                x, panels, bias, relu, strided, padding, scales, out, block, first, channels, part, own_u,
+                x, panels, bias, relu, form, padding, scales, out, block, first, channels, part, own_u,
                 u[worker * own_u], share, scratch[worker],
             )  # fmt: skip
 
@@ -149,8 +210,8 @@ def whole_panels(columns, lanes):
     return max(1, columns // (2 * lanes)) * 2 * lanes
 
 
-def conv2d(x, panels, bias, relu, strided, padding, out):
-    """Convolve with a 3x3 kernel at stride 1 or 2, by Winograd's F(4x4, 3x3).
+def conv2d(x, panels, bias, relu, form, padding, out):
+    """Convolve with a 3x3 kernel at stride 1 or 2, by one of the forms of Winograd's convolution.
 
     Parameters
     ----------
@@ -161,29 +222,30 @@ def conv2d(x, panels, bias, relu, strided, padding, out):
         Zeros behind the real ones.
     relu : bool
         Whether to replace what is negative by zero.
-    strided : bool
-        Whether the stride is 2.
+    form : int
+        From `form_of`.
     padding : pair of int
     out : ndarray (N, H_out, W_out, C_out)
         Is filled.
     """
     workers, lanes, groups = get_num_threads(), VECTOR_BYTES // x.itemsize, panels.shape[0]
     depth, columns = x.shape[3] // groups, out.shape[3] // groups
-    tiles = out.shape[0] * -(-out.shape[1] // 4) * -(-out.shape[2] // 4)
+    side, tile, _ = sizes_of(form)
+    numbers, different = side * side, different_matrices(form)
+    tiles = out.shape[0] * -(-out.shape[1] // tile) * -(-out.shape[2] // tile)
     # As many tiles in a block as make V and M about as large as U.
     most = min(max(depth * columns // (depth + columns), LEAST_TILES), MOST_TILES)
     share = -(-tiles // workers)
     own_u = share < LEAST_TILES and tiles > 0
     if own_u:  # the threads share the channels, not the tiles
         share, width = tiles, columns
-        part = min(columns, whole_panels(OWN_U_BYTES // (36 * x.itemsize * depth), lanes))
+        part = min(columns, whole_panels(OWN_U_BYTES // (different * x.itemsize * depth), lanes))
     else:
-        part = width = min(columns, whole_panels(U_BYTES // (36 * x.itemsize * depth * groups), lanes))
+        part = width = min(columns, whole_panels(U_BYTES // (different * x.itemsize * depth * groups), lanes))
     block = -(-share // -(-share // most)) if share else 1  # blocks of equal size
-    numbers, factors = (81, STRIDED_FACTORS) if strided else (36, FACTORS)
     room = numbers * (block * (round_up(depth, lanes) + round_up(part, lanes)) + 2 * lanes)
     scratch = buffers.empty((workers, room), x.dtype)
     copies, size = (workers, depth * round_up(part, lanes)) if own_u else (1, groups * depth * round_up(width, lanes))
-    u = buffers.empty((copies, 36, size + lanes), x.dtype)
-    scales = np.outer(factors, factors).ravel().astype(x.dtype)
-    _conv2d(x, panels, bias, relu, strided, padding, scales, out, block, width, part, own_u, u, scratch)
+    u = buffers.empty((copies, different, size + lanes), x.dtype)
+    scales = np.outer(FACTORS[form], FACTORS[form]).ravel().astype(x.dtype)
+    _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, part, own_u, u, scratch)

@@ -1,6 +1,6 @@
 """Winograd's transform of the kernel, U = G g G^T: sixteen kernels at a time.
 
-U has four times as many numbers as the kernel, 36 for 9. It is made anew whenever a convolution is computed, in a buffer
+U has four times as many numbers as the kernel, 36 (or 49) for 9. It is made anew whenever a convolution is computed, in a buffer
 that all convolutions use in turn and that so stays in the processor's cache: these few additions take less time than
 reading four times as much from memory would.
 
@@ -8,8 +8,10 @@ Each row of G is a row of whole numbers times one factor,
 
     stride 1:  G = diag(1/4, -1/6, -1/6, 1/24, 1/24, 1) [1 0 0;  1 1 1;  1 -1 1;  1 2 4;  1 -2 4;  0 0 1]
     stride 2:  G = diag(1/2, -1/2, -1/6, 1/6, 1, 1)     [1 0 0;  1 0 1;  1 0 -1;  1 0 2;  0 0 1;  0 1 0]
+    F(5x5):    G = diag(-2, -2/3, -2/9, 4/9, 4/15, 2/45, 1) [1 0 0;  1 1 1;  1 -1 1;  4 2 1;  4 -2 1;  1 2 4;  0 0 1]
 
-so the transforms work with whole numbers, and each of the 36 results is multiplied by the product of its two factors.
+so the transforms work with whole numbers, and each of the 36 (49) results is multiplied by the product of its two
+factors.
 
 The kernels come in the panels of `im2col.pack_kernel`: sixteen neighbours there belong to sixteen output channels.
 """
@@ -19,11 +21,17 @@ import numpy as np
 from repvgg_np.kernels.gemm import round_up
 from repvgg_np.kernels.jit import kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES, load, times
+from repvgg_np.kernels.winograd_five import store_seven, times_g_five
 from repvgg_np.kernels.winograd_strided import times_g_strided
 from repvgg_np.kernels.winograd_transforms import store_six, times_g
 
-FACTORS = np.array([1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24, 1])
-STRIDED_FACTORS = np.array([1 / 2, -1 / 2, -1 / 6, 1 / 6, 1, 1])
+# The three forms of Winograd's convolution: F(4x4) at stride 1, F(4x4) at stride 2, F(5x5) at stride 1.
+FOUR, STRIDED, FIVE = 0, 1, 2
+FACTORS = (
+    np.array([1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24, 1]),
+    np.array([1 / 2, -1 / 2, -1 / 6, 1 / 6, 1, 1]),
+    np.array([-2, -2 / 3, -2 / 9, 4 / 9, 4 / 15, 2 / 45, 1]),
+)
 
 
 @kernel
@@ -81,11 +89,41 @@ def transform_register_strided(panels, place, step, scales, u, target, position)
 
 
 @kernel
-def transform_kernel(panels, place, depth, columns, first, count, strided, scales, u, target, position, share):
+def store_scaled_five(u, place, position, scales, p, seven):
+    """Do the same with seven registers."""
+    scaled = (
+        times(scales[p], seven[0]),
+        times(scales[p + 1], seven[1]),
+        times(scales[p + 2], seven[2]),
+        times(scales[p + 3], seven[3]),
+        times(scales[p + 4], seven[4]),
+        times(scales[p + 5], seven[5]),
+        times(scales[p + 6], seven[6]),
+    )
+    store_seven(u, place + p * position, position, scaled)
+
+
+@kernel
+def transform_register_five(panels, place, step, scales, u, target, position):
+    """Do the same for F(5x5): 49 numbers."""
+    c0 = times_g_five(*load_column(panels, place, step))
+    c1 = times_g_five(*load_column(panels, place + step, step))
+    c2 = times_g_five(*load_column(panels, place + 2 * step, step))
+    store_scaled_five(u, target, position, scales, 0, times_g_five(c0[0], c1[0], c2[0]))
+    store_scaled_five(u, target, position, scales, 7, times_g_five(c0[1], c1[1], c2[1]))
+    store_scaled_five(u, target, position, scales, 14, times_g_five(c0[2], c1[2], c2[2]))
+    store_scaled_five(u, target, position, scales, 21, times_g_five(c0[3], c1[3], c2[3]))
+    store_scaled_five(u, target, position, scales, 28, times_g_five(c0[4], c1[4], c2[4]))
+    store_scaled_five(u, target, position, scales, 35, times_g_five(c0[5], c1[5], c2[5]))
+    store_scaled_five(u, target, position, scales, 42, times_g_five(c0[6], c1[6], c2[6]))
+
+
+@kernel
+def transform_kernel(panels, place, depth, columns, first, count, form, scales, u, target, position, share):
     """Write U = G g G^T of the kernels of `count` output channels from `first` on, packed as `gemm.py` wants them.
 
     The packed kernel of a group begins at `panels[place]`; it has `depth` input and `columns` output channels. Matrix p
-    of the 36, (depth, count), begins at `u[target + p * position]`. Of the rows of its panels, those numbered
+    of the 36 (49), (depth, count), begins at `u[target + p * position]`. Of the rows of its panels, those numbered
     `share[0]` to `share[1] - 1` are written.
     """
     lanes = VECTOR_BYTES // panels.itemsize
@@ -97,9 +135,10 @@ def transform_kernel(panels, place, depth, columns, first, count, strided, scale
         here = place + 9 * depth * from_panel + c * from_width
         there = target + depth * panel + c * width
         for column in range(0, width, lanes):
-            if strided:
-                transform_register_strided(
-                    panels, here + column, depth * from_width, scales, u, there + column, position
-                )
+            source, to, step = here + column, there + column, depth * from_width
+            if form == STRIDED:
+                transform_register_strided(panels, source, step, scales, u, to, position)
+            elif form == FIVE:
+                transform_register_five(panels, source, step, scales, u, to, position)
             else:
-                transform_register(panels, here + column, depth * from_width, scales, u, there + column, position)
+                transform_register(panels, source, step, scales, u, to, position)

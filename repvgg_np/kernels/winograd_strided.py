@@ -16,7 +16,7 @@ only 36 differ. `reference.py` has the three matrices.
 
 from repvgg_np.kernels.jit import kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store, subtract
-from repvgg_np.kernels.winograd_transforms import read, store_outputs
+from repvgg_np.kernels.winograd_transforms import read_patch, store_outputs
 
 
 @kernel
@@ -54,12 +54,6 @@ def times_a_strided(m0, m1, m2, m3, m4, odd0, odd1, odd2, odd3):
         add(fma(sum12, 4, m3), odd2),
         add(fma(difference12, 8, m3), add(m4, odd3)),
     )
-
-
-@kernel
-def read_patch(flat_x, start, i, j, size, count, whole):
-    """Load a register of a patch's pixel: `whole` patches lie inside of the picture, of others parts may be outside."""
-    return load(flat_x, start) if whole else read(flat_x, start, i, j, size, count)
 
 
 @kernel

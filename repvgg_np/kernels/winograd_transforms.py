@@ -19,13 +19,6 @@ def times_g(g0, g1, g2):
 
 
 @kernel
-def times_g_transposed(u0, u1, u2, u3, u4, u5):
-    """Multiply six numbers by G^T: one column (or row) of G^T dU G, three numbers."""
-    sum12, sum34 = u1 + u2, u3 + u4
-    return u0 / 4 - sum12 / 6 + sum34 / 24, (u2 - u1) / 6 + (u3 - u4) / 12, u5 - sum12 / 6 + sum34 / 6
-
-
-@kernel
 def times_b(d0, d1, d2, d3, d4, d5):
     """Multiply six registers by B^T: one column (or row) of B^T d B."""
     even, odd = fma(d4, -4, d2), fma(d3, -4, d1)
@@ -81,10 +74,9 @@ def read(flat_x, start, i, j, size, count):
 
 
 @kernel
-def write(flat_out, start, y, i, j, size, count):
-    """Store the first `count` lanes of the pixel in row i, column j; nothing outside of the picture."""
-    if is_inside(i, j, size):
-        store_part(flat_out, start, y, count)
+def read_patch(flat_x, start, i, j, size, count, whole):
+    """Load a register of a patch's pixel: `whole` patches lie inside of the picture, of others parts may be outside."""
+    return load(flat_x, start) if whole else read(flat_x, start, i, j, size, count)
 
 
 @kernel
@@ -146,27 +138,31 @@ def store_six(a, place, step, six):
 
 
 @kernel
-def store_outputs(four, bias, relu, flat_out, size, n, i, left, channel, count):
-    """Add the bias to four outputs, apply ReLU if `relu`, and store what of them lies inside of the picture.
+def store_output(y, bias, relu, flat_out, size, n, i, j, channel, count):
+    """Add the bias to one output, apply ReLU if `relu`, and store it if it lies inside of the picture.
 
-    They belong to row i of picture n, columns `left` to `left + 3`; `count` channels from `channel` on are real.
+    It belongs to row i, column j of picture n; `count` channels from `channel` on are real.
     """
     height, width, channels = size
-    y0, y1, y2, y3 = add(four[0], bias), add(four[1], bias), add(four[2], bias), add(four[3], bias)
+    if not is_inside(i, j, size):
+        return
+    y = add(y, bias)
     if relu:
-        zero = subtract(bias, bias)
-        y0, y1, y2, y3 = maximum(y0, zero), maximum(y1, zero), maximum(y2, zero), maximum(y3, zero)
-    start = ((n * height + i) * width + left) * channels + channel
-    if i < height and left + 4 <= width and count >= VECTOR_BYTES // flat_out.itemsize:
-        store(flat_out, start, y0)
-        store(flat_out, start + channels, y1)
-        store(flat_out, start + 2 * channels, y2)
-        store(flat_out, start + 3 * channels, y3)
+        y = maximum(y, zeros(flat_out))
+    start = ((n * height + i) * width + j) * channels + channel
+    if count >= VECTOR_BYTES // flat_out.itemsize:
+        store(flat_out, start, y)
     else:
-        write(flat_out, start, y0, i, left, size, count)
-        write(flat_out, start + channels, y1, i, left + 1, size, count)
-        write(flat_out, start + 2 * channels, y2, i, left + 2, size, count)
-        write(flat_out, start + 3 * channels, y3, i, left + 3, size, count)
+        store_part(flat_out, start, y, count)
+
+
+@kernel
+def store_outputs(four, bias, relu, flat_out, size, n, i, left, channel, count):
+    """Do so with four outputs, of columns `left` to `left + 3`."""
+    store_output(four[0], bias, relu, flat_out, size, n, i, left, channel, count)
+    store_output(four[1], bias, relu, flat_out, size, n, i, left + 1, channel, count)
+    store_output(four[2], bias, relu, flat_out, size, n, i, left + 2, channel, count)
+    store_output(four[3], bias, relu, flat_out, size, n, i, left + 3, channel, count)
 
 
 @kernel

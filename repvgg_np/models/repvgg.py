@@ -150,12 +150,16 @@ class RepVGG(Layer):
         if not np.isfinite(total) and not np.isfinite(x).all():
             raise ValueError(f"x must hold finite numbers only, got {x[~np.isfinite(x)][0]}")
 
-    def backward(self, grad_logits):
-        """Compute the gradient of the input (N, 3, H, W) from that of the logits; set every parameter's `grad`."""
+    def backward(self, grad_logits, input_gradient=True):
+        """Compute the gradient of the input (N, 3, H, W) from that of the logits; set every parameter's `grad`.
+
+        Training does not need the gradient of the pictures: with `input_gradient=False` it is not computed, and None is
+        returned.
+        """
         grad = self.pool.backward(self.linear.backward(grad_logits))
-        for stage in reversed(self.stages):
+        for stage in reversed(self.stages[1:]):
             grad = stage.backward(grad)
-        return grad
+        return self.stages[0].backward(grad, input_gradient)
 
     def blocks(self):
         """Return `(name, block)` of every block, in the order in which a picture passes through them."""
