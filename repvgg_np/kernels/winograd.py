@@ -17,7 +17,7 @@ If there are few tiles, reading U takes longer than using it: then each thread m
 time, which stay in its own cache.
 
 The matrices are exact, the arithmetic is not: see `rounding.py` for the bound. The oracles are
-`reference.winograd_conv2d`, step by step, and `reference.conv2d`.
+`reference_winograd.winograd_conv2d`, step by step, and `reference.conv2d`.
 """
 
 import numpy as np
@@ -109,9 +109,10 @@ def convolve_share(
             )
         for p in range(side * side):
             matrix = different_matrix(p) if strided else p
+            # Whole registers of M are written, so that the transform back never computes with what was left in memory.
             multiply(
-                v, p * position_v, starts, count, (1, 0, 1, 0, depth), flat_u, matrix * u.shape[1] + kernel_place, real,
-                no_bias, 0, False, m, p * position_m, row_m,
+                v, p * position_v, starts, count, (1, 0, 1, 0, depth), flat_u, matrix * u.shape[1] + kernel_place,
+                round_up(real, lanes), no_bias, 0, False, m, p * position_m, row_m,
             )  # fmt: skip
         channel = group * columns + first + column
         for t in range(count):
@@ -157,8 +158,7 @@ def conv2d(x, panels, bias, relu, strided, padding, out):
     x : ndarray (N, H, W, C_in)
     panels : ndarray (groups, packed size)
         From `im2col.pack_kernel`.
-    bias : ndarray (C_out rounded up to whole registers,)
-        Zeros behind the real ones.
+    bias : ndarray (at least C_out,)
     relu : bool
         Whether to replace what is negative by zero.
     strided : bool
