@@ -5,9 +5,9 @@ multiplications for each pair of channels. Winograd's identity (Lavin and Gray, 
 
     Y = A^T [ (G g G^T) . (B^T d B) ] A          g: 3x3 kernel, d: 6x6 patch, Y: 4x4 outputs, ".": number by number
 
-The transforms U = G g G^T, V = B^T d B and A^T [...] A need only additions, and multiplications by small constants, once
-for each channel, not for each pair. Between them, each of the 36 numbers of a patch is a matrix product of its own over
-the channels: M[p] = V[p] @ U[p], (tiles, C_in) @ (C_in, C_out), done by `gemm.py`. The transforms are in
+The transforms U = G g G^T, V = B^T d B and A^T [...] A need only additions, and multiplications by small constants,
+once for each channel, not for each pair. Between them, each of the 36 numbers of a patch is a matrix product of its own
+over the channels: M[p] = V[p] @ U[p], (tiles, C_in) @ (C_in, C_out), done by `gemm.py`. The transforms are in
 `winograd_transforms.py` and `winograd_kernel.py`; at stride 2 the same idea takes 81 multiplications
 (`winograd_strided.py`).
 

@@ -10,8 +10,8 @@ eight (Toom and Cook, with the points 0, 1, -1, 2 and infinity); the second part
 
     y = A^T [ (G g) . (B^T d) ]              g: 3 numbers, d: 9 numbers, y: 4 outputs, 5 + 4 = 9 multiplications
 
-and, rows after columns, 9 * 9 = 81 in two dimensions. The last four rows of G are the same, so that of the 81 matrices U
-only 36 differ. `reference_winograd.py` has the three matrices.
+and, rows after columns, 9 * 9 = 81 in two dimensions. The last four rows of G are the same, so that of the 81 matrices
+U only 36 differ. `reference_winograd.py` has the three matrices.
 """
 
 from repvgg_np.kernels.jit import kernel
