@@ -2,7 +2,7 @@
 
 Everything here is written from its formula, with loops where the formula has sums, for arrays of any dtype: float32,
 float64, and arrays of Python's exact `Fraction` (dtype object), on which "equal" means equal. Nothing is imported but
-NumPy, so that a mistake elsewhere cannot hide here.
+NumPy, so that a mistake elsewhere cannot hide here. (Winograd's convolution is in `reference_winograd.py`.)
 
 Activations are (N, C, H, W), kernels (C_out, C_in / groups, K_h, K_w).
 """
@@ -145,57 +145,6 @@ def conv2d_backward(grad_out, x, weight, stride=(1, 1), padding=(1, 1), groups=1
     rows = slice(padding[0], padding[0] + x.shape[2])
     columns = slice(padding[1], padding[1] + x.shape[3])
     return grad_padded[:, :, rows, columns], grad_weight, grad_out.sum(axis=(0, 2, 3))
-
-
-# Winograd's F(4x4, 3x3), Lavin and Gray, arXiv 1509.09308, section 4.1: numerators over a common denominator of 24.
-WINOGRAD_B_TRANSPOSED = np.array(
-    [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
-     [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]],
-)  # fmt: skip
-WINOGRAD_G_TIMES_24 = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]])
-WINOGRAD_A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
-
-
-def winograd_conv2d(x, weight, bias=None, padding=(1, 1), groups=1):
-    """Convolve with a 3x3 kernel at stride 1 as Winograd does: `Y = A^T [ (G g G^T) . (B^T d B) ] A`.
-
-    On exact fractions this equals `conv2d`, number for number.
-
-    Parameters
-    ----------
-    x : ndarray (N, C_in, H, W)
-    weight : ndarray (C_out, C_in / groups, 3, 3)
-    bias : ndarray (C_out,), optional
-    padding : pair of int
-    groups : int
-
-    Returns
-    -------
-    ndarray (N, C_out, H_out, W_out)
-    """
-    n, _, height, width = x.shape
-    c_out, depth_in = weight.shape[:2]
-    height, width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
-    tiles_down, tiles_across = -(-height // 4), -(-width // 4)
-    padded = np.zeros((n, x.shape[1], 4 * tiles_down + 2, 4 * tiles_across + 2), x.dtype)
-    bordered = pad(x, padding)
-    padded[:, :, : bordered.shape[2], : bordered.shape[3]] = bordered
-    out = np.zeros((n, c_out, 4 * tiles_down, 4 * tiles_across), x.dtype)
-    for o in range(c_out):
-        first = o // (c_out // groups) * depth_in
-        for c in range(depth_in):
-            g = weight[o, c]
-            u = WINOGRAD_G_TIMES_24.dot(g).dot(WINOGRAD_G_TIMES_24.T) / (24 * 24)
-            for picture in range(n):
-                for i in range(0, 4 * tiles_down, 4):
-                    for j in range(0, 4 * tiles_across, 4):
-                        d = padded[picture, first + c, i : i + 6, j : j + 6]
-                        v = WINOGRAD_B_TRANSPOSED.dot(d).dot(WINOGRAD_B_TRANSPOSED.T)
-                        y = WINOGRAD_A_TRANSPOSED.dot(u * v).dot(WINOGRAD_A_TRANSPOSED.T)
-                        out[picture, o, i : i + 4, j : j + 4] += y.astype(x.dtype)
-    if bias is not None:
-        out = out + bias[:, None, None]
-    return out[:, :, :height, :width]
 
 
 def batch_norm(x, gamma, beta, mean, var, eps):

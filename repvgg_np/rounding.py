@@ -13,13 +13,23 @@ number and one more (for a product that is rounded before it is added), and the 
 
 **Winograd** computes Y = A^T [ U . V ] A with V = B^T d B and U = G g G^T, and every step has its own error:
 
-    V is off by at most  dV = gamma_6 |B^T| |d| |B|          two passes of at most three roundings (`winograd.py`)
-    U is off by at most  dU = gamma_1 |U| + gamma'_13 |G| |g| |G^T|      made in float64 (gamma'), then rounded once
+    V is off by at most  dV = gamma_6 |B^T| |d| |B|
+    U is off by at most  dU = gamma_n T + (gamma_2 + gamma'_4) (|U| + gamma_n T),       T = |G| |g| |G^T|
     M is off by at most  dM = gamma_C P + sum (dV (|U| + dU) + (|V| + dV) dU),     P = sum (|V| + dV) (|U| + dU)
-    Y is off by at most  |A^T| (dM + gamma_7 (P + dM)) |A|           two passes of three roundings, and the bias
+    Y is off by at most  |A^T| (dM + gamma_7 (P + dM)) |A|
 
-with C = C_in / groups, over which the sums run. Every quantity on the right is computed from the data. That is much
-sharper than absolute values all through: V, made of differences of neighbours, is far smaller than |B^T| |d| |B|.
+with C = C_in / groups, over which the sums run, and n = 4 at stride 1, n = 2 at stride 2. The roundings, counted in
+`winograd_transforms.py`, `winograd_strided.py` and `winograd_kernel.py`, along the longest way of a term:
+
+    V   two passes of three: 4 d0 + (d4 - 5 d2), where the product with 5 is rounded only if `fma` is plain Python
+    U   two passes on whole numbers: of two at stride 1 (g1 + (g0 + g2)), of one at stride 2 (g0 + g2). Then two: the
+        product with the scale, and the scale, which was rounded from float64. There it had gone through three roundings
+        (two factors and their product); gamma' is gamma in float64, and the fourth makes up for gamma_2 gamma'_3
+    M   C, one for each product that is added; as plain Python the first is not added to anything
+    Y   two passes of three: m0 + ((m1 + m2) + (m3 + m4)), and at stride 2 (m0 + odd0) + ((m1 + m2) + m3). Then the bias
+
+Every quantity on the right is computed from the data. That is much sharper than absolute values all through: V, made of
+differences of neighbours, is far smaller than |B^T| |d| |B|. Multiplying by 2, 4 or 8 rounds nothing.
 
 Underflow is the one case in which an operation is not exact times (1 + d): it loses up to u times the smallest normal
 number, call that number t. Adding sqrt(t), which is about 1e-19 in float32, to every factor makes each product at
@@ -29,9 +39,10 @@ least t larger, and covers it.
 import numpy as np
 
 from repvgg_np.kernels import conv2d
-from repvgg_np.reference import WINOGRAD_A_TRANSPOSED, WINOGRAD_B_TRANSPOSED, WINOGRAD_G_TIMES_24
+from repvgg_np.reference_winograd import TRANSFORMS
 
-PICTURES_AT_ONCE = 8  # the 36 numbers of every tile and channel, in float64, take memory
+PICTURES_AT_ONCE = 8  # the 36 or 81 numbers of every tile and channel, in float64, take memory
+KERNEL_TRANSFORM_ROUNDINGS = {1: 4, 2: 2}  # by stride: n in the text above
 
 
 def gamma(operations, dtype):
@@ -114,7 +125,9 @@ def convolution_bound(
     if algorithm == "winograd":
         own = np.concatenate(
             [
-                _winograd_bound(x[i : i + PICTURES_AT_ONCE], weight, padding, groups, magnitude, weight_roundings)
+                _winograd_bound(
+                    x[i : i + PICTURES_AT_ONCE], weight, stride[0], padding, groups, magnitude, weight_roundings
+                )
                 for i in range(0, len(x), PICTURES_AT_ONCE)
             ]
         )
@@ -124,35 +137,39 @@ def convolution_bound(
     return gamma(n + weight_roundings, x.dtype) * total + gamma(n + bias_roundings, x.dtype) * bias
 
 
-def _winograd_bound(x, weight, padding, groups, magnitude, weight_roundings):
-    """Bound the error of Winograd's F(4x4, 3x3), step by step as in the text above."""
+def _winograd_bound(x, weight, stride, padding, groups, magnitude, weight_roundings):
+    """Bound the error of Winograd's F(4x4, 3x3) at stride 1 or 2, step by step as in the text above."""
     dtype, guard = x.dtype, float(underflow_guard(x.dtype))
-    b, a = WINOGRAD_B_TRANSPOSED.astype(float), WINOGRAD_A_TRANSPOSED.astype(float)
-    g = WINOGRAD_G_TIMES_24 / 24
+    transforms = TRANSFORMS[stride]
+    b, a = transforms.b_transposed.astype(float), transforms.a_transposed.astype(float)
+    g, side, step = transforms.g_numerators / transforms.g_denominator, len(b), 4 * stride
     n, c_in, height, width = x.shape
     c_out, depth_in = weight.shape[:2]
-    out_height, out_width = height + 2 * padding[0] - 2, width + 2 * padding[1] - 2
+    out_height, out_width = (height + 2 * padding[0] - 3) // stride + 1, (width + 2 * padding[1] - 3) // stride + 1
     down, across = -(-out_height // 4), -(-out_width // 4)
-    padded = np.zeros((n, c_in, 4 * down + 2, 4 * across + 2))
+    padded = np.zeros((n, c_in, height + 2 * padding[0] + step, width + 2 * padding[1] + step))
     padded[:, :, padding[0] : padding[0] + height, padding[1] : padding[1] + width] = x
-    patches = np.lib.stride_tricks.sliding_window_view(padded, (6, 6), axis=(2, 3))[:, :, ::4, ::4]
+    patches = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))
+    patches = patches[:, :, ::step, ::step][:, :, :down, :across]
 
     def transformed_patches(matrix, patches):
         v = np.einsum("ik,nchwkl,jl->ijnhwc", matrix, patches, matrix, optimize=True)
-        return v.reshape(36, -1, groups, depth_in).swapaxes(1, 2)  # -> (36, groups, tiles, C_in / groups)
+        return v.reshape(side * side, -1, groups, depth_in).swapaxes(1, 2)  # -> (P^2, groups, tiles, C_in / groups)
 
     def transformed_kernel(matrix, kernel):
         u = np.einsum("ik,ockl,jl->ijco", matrix, kernel.astype(float), matrix, optimize=True)
-        return u.reshape(36, depth_in, groups, -1).swapaxes(1, 2)  # -> (36, groups, C_in / groups, C_out / groups)
+        return u.reshape(side * side, depth_in, groups, -1).swapaxes(1, 2)  # -> (P^2, groups, C_in / g, C_out / g)
 
     v, u = np.abs(transformed_patches(b, patches)) + guard, np.abs(transformed_kernel(g, weight)) + guard
     v_error = gamma(6, dtype) * transformed_patches(np.abs(b), np.abs(patches) + guard)
-    u_error = gamma(1, dtype) * u + gamma(13, np.float64) * transformed_kernel(np.abs(g), np.abs(weight) + guard)
+    u_error = transformed_kernel(np.abs(g), np.abs(weight) + guard)
+    u_error *= gamma(KERNEL_TRANSFORM_ROUNDINGS[stride], dtype)
+    u_error += (gamma(2, dtype) + gamma(4, np.float64)) * (u + u_error)
     u_error += gamma(weight_roundings, dtype) * transformed_kernel(np.abs(g), magnitude + guard)
     products = (v + v_error) @ (u + u_error)
     m_error = gamma(depth_in, dtype) * products + v_error @ (u + u_error) + (v + v_error) @ u_error
     total = m_error + gamma(7, dtype) * (products + m_error)
-    total = total.swapaxes(1, 2).reshape(6, 6, n, down, across, c_out)
+    total = total.swapaxes(1, 2).reshape(side, side, n, down, across, c_out)
     y = np.einsum("ik,klnhwo,jl->nohiwj", np.abs(a), total, np.abs(a), optimize=True)
     y = y.reshape(n, c_out, 4 * down, 4 * across)[:, :, :out_height, :out_width]
-    return y * (1 + gamma(depth_in + 100, np.float64))  # what computing the bound may have lost
+    return y * (1 + gamma(5 * depth_in + 100, np.float64))  # what computing the bound, V and U included, may have lost

@@ -77,6 +77,8 @@ def convolutions(draw, kernel_sizes=kernel_sizes, strides=strides, depthwise=Non
 
 
 three_by_three = convolutions(kernel_sizes=st.just(3), strides=st.just(1), depthwise=False)
+strided_three_by_three = convolutions(kernel_sizes=st.just(3), strides=st.just(2), depthwise=False)
+winograd_convolutions = three_by_three | strided_three_by_three
 
 
 @st.composite

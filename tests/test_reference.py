@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repvgg_np import reference
+from repvgg_np.reference_winograd import TRANSFORMS, winograd_conv2d
 from tests import strategies
 
 
@@ -54,17 +55,32 @@ def test_the_gradient_of_a_convolution_is_its_adjoint(case):
     np.testing.assert_array_equal(grad_bias, case.grad_out.sum(axis=(0, 2, 3)))
 
 
-@given(st.integers(1, 2), st.integers(1, 2), st.integers(1, 6), st.integers(1, 6), st.integers(0, 1), strategies.seeds)
-def test_winograd_is_exactly_the_convolution_on_fractions(depth, groups, height, width, padding, seed):
-    if min(height, width) + 2 * padding < 3:
-        return
+sizes = st.integers(1, 11)
+
+
+@given(
+    st.sampled_from([1, 2]),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    sizes,
+    sizes,
+    st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    strategies.seeds,
+)
+def test_winograd_is_exactly_the_convolution_on_fractions(stride, depth, groups, height, width, pads, seed):
+    height, width = max(height, 3 - 2 * pads[0]), max(width, 3 - 2 * pads[1])
     rng = np.random.default_rng(seed)
     x = fractions(rng.integers(-9, 10, (1, depth * groups, height, width)))
     weight = fractions(rng.integers(-9, 10, (2 * groups, depth, 3, 3)))
     bias = fractions(rng.integers(-9, 10, 2 * groups))
-    pads = (padding, padding)
-    direct = reference.conv2d(x, weight, bias, padding=pads, groups=groups)
-    assert (reference.winograd_conv2d(x, weight, bias, pads, groups) == direct).all()
+    geometry = ((stride, stride), pads, groups)
+    direct = reference.conv2d(x, weight, bias, *geometry)
+    ours = winograd_conv2d(x, weight, bias, *geometry)
+    assert ours.shape == direct.shape and (ours == direct).all()
+
+
+def test_winograd_multiplies_36_numbers_at_stride_1_and_81_at_stride_2():
+    assert {stride: t.b_transposed.size for stride, t in TRANSFORMS.items()} == {1: 36, 2: 81}
 
 
 def test_batch_norm_done_with_a_pencil():

@@ -10,10 +10,9 @@ import pytest
 
 from repvgg_np import reference, rounding, verify
 from repvgg_np.blocks import RepVGGBlock
+from repvgg_np.reference_winograd import TRANSFORMS
 from repvgg_np.rounding import absolute_convolution, convolution_bound, gamma, underflow_guard
 
-A, B = reference.WINOGRAD_A_TRANSPOSED.astype(float), reference.WINOGRAD_B_TRANSPOSED.astype(float)
-G = reference.WINOGRAD_G_TIMES_24 / 24
 ARITHMETICS = ["coarse", "real"]
 
 
@@ -41,18 +40,20 @@ class Arithmetic:
     ):
         magnitude, guard = np.abs(weight) if magnitude is None else magnitude, float(self.guard(x.dtype))
         if algorithm == "winograd":
-            bound = self.winograd_bound(x, weight, padding, groups, magnitude, roundings)
+            bound = self.winograd_bound(x, weight, stride[0], padding, groups, magnitude, roundings)
             return bound + self.gamma(1 + bias_roundings, x.dtype) * (bias + guard)
         terms = self.absolute_convolution(x, magnitude, stride, padding, groups)
         terms = terms * (1 + 2 * self.gamma(weight[0].size + 4, x.dtype))
         n = weight[0].size + 1
         return self.gamma(n + roundings, x.dtype) * terms + self.gamma(n + bias_roundings, x.dtype) * (bias + guard)
 
-    def winograd_bound(self, x, weight, padding, groups, magnitude, roundings):
+    def winograd_bound(self, x, weight, stride, padding, groups, magnitude, roundings):
         """Go through the four lines of the text for each tile and each output channel."""
+        B, numerators, denominator, A = TRANSFORMS[stride]
+        G, steps = numerators / denominator, {1: 4, 2: 2}[stride]
         dtype, guard, depth_in = x.dtype, float(self.guard(x.dtype)), weight.shape[1]
-        height, width = x.shape[2] + 2 * padding[0] - 2, x.shape[3] + 2 * padding[1] - 2
-        room = ((0, 0), (0, 0), (padding[0], padding[0] + 4), (padding[1], padding[1] + 4))
+        height, width = ((x.shape[2 + i] + 2 * padding[i] - 3) // stride + 1 for i in (0, 1))
+        room = ((0, 0), (0, 0), (padding[0], padding[0] + 9), (padding[1], padding[1] + 9))
         padded = np.pad(x.astype(float), room)
         bound = np.zeros((len(x), len(weight), height + 4, width + 4))
         for n in range(len(x)):
@@ -60,19 +61,21 @@ class Arithmetic:
                 first = o // (len(weight) // groups) * depth_in
                 g, size = weight[o].astype(float), magnitude[o].astype(float)
                 u = np.abs(G @ g @ G.T) + guard
-                du = self.gamma(1, dtype) * u
-                du = du + self.gamma(13, "d") * (np.abs(G) @ (np.abs(g) + guard) @ np.abs(G).T)
+                t = np.abs(G) @ (np.abs(g) + guard) @ np.abs(G).T
+                scaling = self.gamma(2, dtype) + self.gamma(4, "d")
+                du = self.gamma(steps, dtype) * t + scaling * (u + self.gamma(steps, dtype) * t)
                 du = du + self.gamma(roundings, dtype) * (np.abs(G) @ (size + guard) @ np.abs(G).T)
                 for i in range(0, height, 4):
                     for j in range(0, width, 4):
-                        d = padded[n, first : first + depth_in, i : i + 6, j : j + 6]
+                        top, left = stride * i, stride * j
+                        d = padded[n, first : first + depth_in, top : top + len(B), left : left + len(B)]
                         v = np.abs(B @ d @ B.T) + guard
                         dv = self.gamma(6, dtype) * (np.abs(B) @ (np.abs(d) + guard) @ np.abs(B).T)
                         p = ((v + dv) * (u + du)).sum(axis=0)
                         dm = self.gamma(depth_in, dtype) * p + (dv * (u + du) + (v + dv) * du).sum(axis=0)
                         y = np.abs(A) @ (dm + self.gamma(7, dtype) * (p + dm)) @ np.abs(A).T
                         bound[n, o, i : i + 4, j : j + 4] = y
-        return bound[:, :, :height, :width] * (1 + self.gamma(depth_in + 100, "d"))
+        return bound[:, :, :height, :width] * (1 + self.gamma(5 * depth_in + 100, "d"))
 
     def block_bound(self, block, x):
         """Evaluate the text of `verify.py`."""
@@ -154,6 +157,10 @@ CONVOLUTIONS = [
     ((17, 1, 2), (1, 2, 3, 3), (1, 1), (1, 1), 1, "winograd"),
     ((1, 13, 5), (1, 1, 3, 3), (1, 1), (1, 1), 1, "winograd"),
     ((1, 5, 13), (1, 1, 3, 3), (1, 1), (1, 1), 1, "winograd"),
+    ((2, 5, 4), (3, 2, 3, 3), (2, 2), (1, 1), 1, "winograd"),
+    ((1, 1, 1), (2, 3, 3, 3), (2, 2), (1, 1), 1, "winograd"),
+    ((1, 10, 19), (4, 1, 3, 3), (2, 2), (0, 2), 2, "winograd"),
+    ((9, 4, 11), (2, 2, 3, 3), (2, 2), (2, 0), 1, "winograd"),
     ((2, 5, 4), (3, 2, 3, 3), (2, 2), (1, 1), 1, "im2col"),
     ((1, 4, 5), (4, 3, 3, 2), (1, 2), (0, 1), 2, "im2col"),
     ((1, 2, 3), (2, 3, 1, 1), (1, 1), (0, 0), 1, "im2col"),

@@ -14,8 +14,9 @@ y3 and y1 are what the convolutions return, y0 = x.
 
 Channels-last, the coefficients of neighbouring numbers repeat with the period of the channel count C. They are laid out
 here over the shortest period that is also a whole number of registers, so that twelve channels keep all sixteen lanes
-busy. Sums are kept for each place of the period, over chunks of a few hundred rows, and added up in float64: the bits
-do not depend on the number of threads, and float32 stays accurate. The variance of a chunk is taken around its own mean.
+busy. Sums are kept for each place of the period, over chunks of a few hundred pixels, and added up in float64: the bits
+do not depend on the number of threads, and float32 stays accurate. The variance of a chunk is taken around its own
+mean.
 
 The oracles are the layers themselves: `batch_norm.py`, `activation.py`, and an addition.
 """
@@ -216,7 +217,10 @@ def normalise(branches, gammas, betas, eps):
 
 @kernel
 def add_gradients(grad_out, out, y3, y1, y0, three, means, period, first, last, sums):
-    """Add up g, g (y3 - mean3), g (y1 - mean1) and g (y0 - mean0) by their place in the period; g is ReLU's gradient."""
+    """Add up g, g (y3 - mean3), g (y1 - mean1) and g (y0 - mean0) by their place in the period.
+
+    g is the gradient before the ReLU.
+    """
     lanes = VECTOR_BYTES // out.itemsize
     for start in range(first, last, period):
         for i in range(0, min(period, last - start), lanes):
@@ -255,7 +259,8 @@ def spread_chunk(grad_out, out, y3, y1, y0, three, coefficients, period, first, 
 
 @parallel_kernel
 def _backward(
-    grad_out, out, y3, y1, y0, three, gammas, means, stds, period, chunk, sums, grad_gammas, grad_sum, grad3, grad1, grad0
+    grad_out, out, y3, y1, y0, three, gammas, means, stds, period, chunk, sums, grad_gammas, grad_sum,
+    grad3, grad1, grad0,
 ):  # fmt: skip
     branches, channels = gammas.shape
     rows = out.size // channels

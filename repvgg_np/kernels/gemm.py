@@ -66,7 +66,7 @@ def multiply(a, offset, starts, rows, runs, panels, panel, columns, bias, column
 
     All arrays but `starts` are flat. Row i of the left-hand matrix begins at `a[offset + starts[i]]` and lies in `runs`
     (see `tiles.py`). The right-hand matrix is packed and begins at `panels[panel]`; `bias[column:]` holds `columns`
-    numbers, and zeros up to a whole panel behind them. Row i of the result is `out[target + out_stride * i:][:columns]`.
+    numbers, and zeros up to a whole panel behind them. Row i of the result goes to `out[target + out_stride * i:]`.
     """
     lanes = VECTOR_BYTES // panels.itemsize
     depth = runs[0] * runs[2] * runs[4]

@@ -7,10 +7,10 @@ result, 6 rows x 2 registers, stays in registers while the loop walks over all o
     for each pixel:           grad[0:6, 0:32] += a[pixel, 0:6] (outer product) b[pixel, 0:32]
 
 All arrays are flat. `rows` says where in `a` each of six rows has its number for the first pixel; `walk = (outer,
-outer_step, inner, inner_step, b_step)`: the pixels are `outer` lines of `inner` each, from pixel to pixel the place in `a`
-moves by `inner_step` and from line to line by `outer_step`, while the place in `b`, from `place` on, moves by `b_step`
-with every pixel. Of the last register of `b`, the first `last` lanes are real. Row i is added to `grad[targets[i]:]`,
-which has room for whole registers. A row may be given twice: the same numbers are stored twice.
+outer_step, inner, inner_step, b_step)`: the pixels are `outer` lines of `inner` each, from pixel to pixel the place in
+`a` moves by `inner_step` and from line to line by `outer_step`, while the place in `b`, from `place` on, moves by
+`b_step` with every pixel. Of the last register of `b`, the first `last` lanes are real. Row i is added to
+`grad[targets[i]:]`, which has room for whole registers. A row may be given twice: the same numbers are stored twice.
 """
 
 from repvgg_np.kernels.jit import kernel
@@ -70,7 +70,6 @@ def gradient_tile_of_two_registers(a, rows, b, place, walk, last, grad, targets)
 @kernel
 def gradient_tile_of_one_register(a, rows, b, place, walk, last, grad, targets):
     """Add to a tile of 6 rows x 1 register of the gradient: see the head of this file."""
-    lanes = VECTOR_BYTES // b.itemsize
     outer, outer_step, inner, inner_step, b_step = walk
     r0, r1, r2, r3, r4, r5 = rows
     t0, t1, t2, t3, t4, t5 = targets

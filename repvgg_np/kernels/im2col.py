@@ -6,8 +6,8 @@ convolution is then that matrix times the kernel, written as a matrix too:
     out[n, :, i, j] = patch(n, i, j) @ kernel_matrix + bias        patch: (K*K*C_in,), kernel_matrix: (K*K*C_in, C_out)
 
 Here the matrix is never written down. A patch is K runs of the picture's memory, one for each row of pixels (channels
-last, K neighbouring pixels are K*C_in neighbouring numbers), and the tiles of `tiles.py` read rows that lie in runs. All
-that is copied is a band of the picture, with its border of zeros, into a buffer that stays in the core's cache.
+last, K neighbouring pixels are K*C_in neighbouring numbers), and the tiles of `tiles.py` read rows that lie in runs.
+All that is copied is a band of the picture, with its border of zeros, into a buffer that stays in the core's cache.
 
 With groups, each group has its own slice of the channels, so that its patches are K*K runs, and its own kernel matrix.
 
@@ -72,8 +72,8 @@ def pad_bias(bias, c_out, groups, dtype):
 def convolve_share(x, panels, bias, relu, kernel_size, stride, padding, out, band, parts, share, picture):
     """Compute the items of work `share[0]` to `share[1] - 1`, on one thread.
 
-    An item is a band of `band` rows of output pixels of one picture, for one of `parts` parts of the output channels. `picture` is room for a band of
-    the padded picture.
+    An item is a band of `band` rows of output pixels of one picture, for one of `parts` parts of the output channels.
+    `picture` is room for a band of the padded picture.
     """
     size, channels, c_out = x.shape[1:], x.shape[3], out.shape[3]
     height, width = out.shape[1], out.shape[2]
@@ -82,10 +82,9 @@ def convolve_share(x, panels, bias, relu, kernel_size, stride, padding, out, ban
     k_h, k_w = kernel_size
     in_place = padding == (0, 0)  # without a border, the picture is read where it lies
     row_length = (size[1] + 2 * padding[1]) * channels
-    if groups == 1:
-        runs = (k_h, row_length, 1, 0, k_w * channels)
-    else:
-        runs = (k_h, row_length, k_w, channels, depth_in)
+    # With one group, the K pixels of a row are a single run.
+    inner, length = (1, k_w * channels) if groups == 1 else (k_w, depth_in)
+    runs = (k_h, row_length, inner, channels, length)
     depth = k_h * k_w * depth_in
     flat_x, flat_out, flat_panels, flat_bias = x.reshape(-1), out.reshape(-1), panels.reshape(-1), bias.reshape(-1)
     starts = np.empty(band * width, np.intp)  # where the patch of each pixel of a band begins

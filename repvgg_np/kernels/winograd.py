@@ -5,9 +5,9 @@ multiplications for each pair of channels. Winograd's identity (Lavin and Gray, 
 
     Y = A^T [ (G g G^T) . (B^T d B) ] A          g: 3x3 kernel, d: 6x6 patch, Y: 4x4 outputs, ".": number by number
 
-The transforms U = G g G^T, V = B^T d B and A^T [...] A need only additions, and multiplications by small constants, once
-for each channel, not for each pair. Between them, each of the 36 numbers of a patch is a matrix product of its own over
-the channels: M[p] = V[p] @ U[p], (tiles, C_in) @ (C_in, C_out), done by `gemm.py`. The transforms are in
+The transforms U = G g G^T, V = B^T d B and A^T [...] A need only additions, and multiplications by small constants,
+once for each channel, not for each pair. Between them, each of the 36 numbers of a patch is a matrix product of its own
+over the channels: M[p] = V[p] @ U[p], (tiles, C_in) @ (C_in, C_out), done by `gemm.py`. The transforms are in
 `winograd_transforms.py` and `winograd_kernel.py`. At stride 2 the same idea takes 81 multiplications
 (`winograd_strided.py`), and where 4x4 tiles fit a picture badly, tiles of 5x5 take fewer (`winograd_five.py`).
 
@@ -17,7 +17,7 @@ If there are few tiles, reading U takes longer than using it: then each thread m
 time, which stay in its own cache.
 
 The matrices are exact, the arithmetic is not: see `rounding.py` for the bound. The oracles are
-`reference.winograd_conv2d`, step by step, and `reference.conv2d`.
+`reference_winograd.winograd_conv2d`, step by step, and `reference.conv2d`.
 """
 
 import numpy as np
@@ -218,8 +218,7 @@ def conv2d(x, panels, bias, relu, form, padding, out):
     x : ndarray (N, H, W, C_in)
     panels : ndarray (groups, packed size)
         From `im2col.pack_kernel`.
-    bias : ndarray (C_out rounded up to whole registers,)
-        Zeros behind the real ones.
+    bias : ndarray (at least C_out,)
     relu : bool
         Whether to replace what is negative by zero.
     form : int

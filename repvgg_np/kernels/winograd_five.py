@@ -10,7 +10,7 @@ difference of the same two numbers. `reference_winograd.py` has the matrices.
 """
 
 from repvgg_np.kernels.jit import kernel
-from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store, subtract
+from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, load_part, store, subtract
 from repvgg_np.kernels.winograd_transforms import read_patch, store_output
 
 
@@ -25,11 +25,9 @@ def times_g_five(g0, g1, g2):
 def times_b_five(d0, d1, d2, d3, d4, d5, d6):
     """Multiply seven registers by B^T: one column (or row) of B^T d B."""
     # (x^2 - 1)(x^2 - 1/4) = x^4 - 5/4 x^2 + 1/4, from three places on
-    even0, odd, even2 = (
-        fma(fma(d4, -1.25, d2), 0.25, d0),
-        fma(fma(d5, -1.25, d3), 0.25, d1),
-        fma(fma(d6, -1.25, d4), 0.25, d2),
-    )
+    even0 = fma(fma(d4, -1.25, d2), 0.25, d0)
+    odd = fma(fma(d5, -1.25, d3), 0.25, d1)
+    even2 = fma(fma(d6, -1.25, d4), 0.25, d2)
     low1, low2 = fma(d4, -2, d3), fma(d5, -2, d4)
     # x (x - 2)(x^2 - 1/4) and x (x - 2)(x^2 - 1), from two places on
     one1, one2 = fma(fma(low1, -0.25, d2), 0.5, d1), fma(fma(low2, -0.25, d3), 0.5, d2)
@@ -131,7 +129,7 @@ def transform_back_five(m, place, position, count, bias, column, relu, flat_out,
             store(columns, (14 + j) * lanes, y2)
             store(columns, (21 + j) * lanes, y3)
             store(columns, (28 + j) * lanes, y4)
-        b = load(bias, column + c)
+        b = load_part(bias, column + c, count - c)
         for i in range(5):  # (A^T M) A, row by row
             y0, y1, y2, y3, y4 = times_a_five(*load_seven(columns, 7 * i * lanes, lanes))
             channel, real, row = column + c, count - c, top + i

@@ -1,8 +1,8 @@
 """Winograd's transform of the kernel, U = G g G^T: sixteen kernels at a time.
 
-U has four times as many numbers as the kernel, 36 (or 49) for 9. It is made anew whenever a convolution is computed, in a buffer
-that all convolutions use in turn and that so stays in the processor's cache: these few additions take less time than
-reading four times as much from memory would.
+U has four times as many numbers as the kernel, 36 (or 49) for 9. It is made anew whenever a convolution is computed, in
+a buffer that all convolutions use in turn and that so stays in the processor's cache: these few additions take less
+time than reading four times as much from memory would.
 
 Each row of G is a row of whole numbers times one factor,
 

@@ -10,12 +10,12 @@ eight (Toom and Cook, with the points 0, 1, -1, 2 and infinity); the second part
 
     y = A^T [ (G g) . (B^T d) ]              g: 3 numbers, d: 9 numbers, y: 4 outputs, 5 + 4 = 9 multiplications
 
-and, rows after columns, 9 * 9 = 81 in two dimensions. The last four rows of G are the same, so that of the 81 matrices U
-only 36 differ. `reference.py` has the three matrices.
+and, rows after columns, 9 * 9 = 81 in two dimensions. The last four rows of G are the same, so that of the 81 matrices
+U only 36 differ. `reference_winograd.py` has the three matrices.
 """
 
 from repvgg_np.kernels.jit import kernel
-from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store, subtract
+from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, load_part, store, subtract
 from repvgg_np.kernels.winograd_transforms import read_patch, store_outputs
 
 
@@ -137,7 +137,7 @@ def transform_back_strided(m, place, position, count, bias, column, relu, flat_o
             store(columns, (9 + j) * lanes, y1)
             store(columns, (18 + j) * lanes, y2)
             store(columns, (27 + j) * lanes, y3)
-        b = load(bias, column + c)
+        b = load_part(bias, column + c, count - c)
         for i in range(4):  # (A^T M) A, row by row
             four = transform_nine(columns, 9 * i * lanes, lanes)
             store_outputs(four, b, relu, flat_out, size, n, top + i, left, column + c, count - c)

@@ -4,7 +4,8 @@
     Y = A^T M A      4x4 outputs from 6x6             dM = A dY A^T    6x6 from the gradient of 4x4 outputs
 
 Each is made of one-dimensional transforms: all columns first, then all rows. The matrices (Lavin and Gray, arXiv
-1509.09308) are written out here as the few additions and constants that they are; `reference.py` has them as matrices.
+1509.09308) are written out here as the few additions and constants that they are; `reference_winograd.py` has them as
+matrices.
 """
 
 from repvgg_np.kernels.jit import kernel
@@ -69,7 +70,7 @@ def is_inside(i, j, size):
 
 @kernel
 def read(flat_x, start, i, j, size, count):
-    """Load a register of the pixel in row i, column j, of which `count` lanes are real; zeros outside of the picture."""
+    """Load a register of the pixel in row i, column j, the first `count` lanes of it; zeros outside of the picture."""
     return load_part(flat_x, start, count) if is_inside(i, j, size) else zeros(flat_x)
 
 
@@ -84,8 +85,8 @@ def transform_patch(flat_x, size, n, top, left, channel, depth, v, place, positi
     """Write V = B^T d B of the 6x6 patch of picture n that begins at row `top` and column `left`.
 
     `flat_x` is the memory of pictures (N, H, W, C) and `size` their (H, W, C); of the channels, the `depth` from
-    `channel` on are wanted. Number p of the 36, channel c of these, goes to `v[place + p * position + c]`, with zeros up
-    to a whole register. `columns` (36 registers) is room to work in.
+    `channel` on are wanted. Number p of the 36, channel c of these, goes to `v[place + p * position + c]`, with zeros
+    up to a whole register. `columns` (36 registers) is room to work in.
     """
     height, width, channels = size
     lanes = VECTOR_BYTES // flat_x.itemsize
@@ -170,8 +171,7 @@ def transform_back(m, place, position, count, bias, column, relu, flat_out, size
     """Write Y = A^T M A + bias, then ReLU if `relu`, to the 4x4 outputs of picture n from row `top`, column `left` on.
 
     Number p of the 36, channel c, lies at `m[place + p * position + c]`; the `count` channels are the outputs' channels
-    `column` and following. `flat_out` is the memory of pictures (N, H, W, C) and `size` their (H, W, C). `bias` has
-    zeros behind it.
+    `column` and following. `flat_out` is the memory of pictures (N, H, W, C) and `size` their (H, W, C).
     """
     for c in range(0, count, VECTOR_BYTES // flat_out.itemsize):
         here, step = place + c, 6 * position
@@ -182,7 +182,7 @@ def transform_back(m, place, position, count, bias, column, relu, flat_out, size
         c3 = times_a(*load_six(m, here + 3 * position, step))
         c4 = times_a(*load_six(m, here + 4 * position, step))
         c5 = times_a(*load_six(m, here + 5 * position, step))
-        b = load(bias, column + c)
+        b = load_part(bias, column + c, count - c)
         # (A^T M) A, row by row
         row0 = times_a(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0])
         row1 = times_a(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repvgg_np import reference
-from repvgg_np.kernels import conv2d, conv2d_backward, get_num_threads, set_num_threads
+from repvgg_np.kernels import choose_algorithm, conv2d, conv2d_backward, get_num_threads, set_num_threads
 from repvgg_np.rounding import convolution_bound
 from tests import strategies
 
@@ -29,7 +29,7 @@ def test_im2col_is_the_convolution_within_its_rounding_bound(case, dtype):
     assert_within_bound(case, dtype, "im2col")
 
 
-@given(strategies.three_by_three, strategies.dtypes)
+@given(strategies.winograd_convolutions, strategies.dtypes)
 def test_winograd_is_the_convolution_within_its_rounding_bound(case, dtype):
     assert_within_bound(case, dtype, "winograd")
 
@@ -54,7 +54,7 @@ def test_on_small_integers_convolution_and_gradients_are_exact(case, dtype):
 
 
 @given(strategies.three_by_three, strategies.dtypes)
-def test_the_input_gradient_by_winograd_lies_within_its_rounding_bound(case, dtype):
+def test_the_input_gradient_by_any_algorithm_lies_within_its_rounding_bound(case, dtype):
     case = case.astype(dtype)
     grad_x, *_ = conv2d_backward(case.grad_out, case.x, case.weight, **case.geometry)
     wide = case.astype(np.float64)
@@ -65,7 +65,8 @@ def test_the_input_gradient_by_winograd_lies_within_its_rounding_bound(case, dty
     border = (2 - case.padding[0], 2 - case.padding[1])
     if min(border) < 0:
         return  # padding of three: not a transposed convolution, and not computed by Winograd
-    bound = convolution_bound(case.grad_out, turned.astype(dtype), (1, 1), border, case.groups, "winograd")
+    algorithm = choose_algorithm(case.grad_out.shape, turned.shape, (1, 1), border, case.groups)
+    bound = convolution_bound(case.grad_out, turned.astype(dtype), (1, 1), border, case.groups, algorithm)
     bound += convolution_bound(wide.grad_out, turned, (1, 1), border, case.groups, "im2col")
     assert (np.abs(grad_x - exact) <= bound).all()
 
@@ -162,7 +163,12 @@ X, WEIGHT = np.zeros((1, 4, 6, 6), np.float32), np.zeros((8, 4, 3, 3), np.float3
         ({"bias": np.zeros(8)}, "bias must be float32 like the other arrays, got float64"),
         ({"weight": WEIGHT[:0]}, r"weight must not be empty, got the shape \(0, 4, 3, 3\)"),
         ({"algorithm": "fft"}, "algorithm must be auto, im2col, winograd or depthwise, got 'fft'"),
-        ({"algorithm": "winograd", "stride": 2}, "algorithm 'winograd' needs a 3x3 kernel at stride 1"),
+        (
+            {"algorithm": "winograd", "stride": 3},
+            r"'winograd' needs a 3x3 kernel at stride 1 or 2, got 3x3 at \(3, 3\)",
+        ),
+        ({"algorithm": "winograd", "stride": (1, 2)}, r"'winograd' needs a 3x3 .* got 3x3 at \(1, 2\)"),
+        ({"algorithm": "winograd", "weight": WEIGHT[:, :, 1:]}, r"'winograd' needs a 3x3 .* got 2x3 at \(1, 1\)"),
         ({"algorithm": "depthwise"}, "algorithm 'depthwise' needs as many groups as channels"),
     ],
 )
