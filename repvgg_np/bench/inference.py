@@ -7,7 +7,7 @@ from repvgg_np.bench.peers import build, check_peers
 from repvgg_np.bench.plain import make_model, make_pair, plain_network, random_pictures
 from repvgg_np.kernels import warm_up
 
-OURS, BRANCHES = "repvgg_np, fused", "repvgg_np, three branches"
+FUSED, BRANCHES = "repvgg_np, fused", "repvgg_np, three branches"
 
 
 def bench_inference(model, batch, size=None, repeats=15, seed=0, peers=None, branches=True):
@@ -48,7 +48,7 @@ def bench_inference(model, batch, size=None, repeats=15, seed=0, peers=None, bra
     warm_up(training=False)
     x = random_pictures(batch, 3, size, seed)
     logits, tolerance = fused(x), logits_tolerance(fused, x)
-    contestants = [Contestant(OURS, lambda: fused(x), ours=True)]
+    contestants = [Contestant(FUSED, lambda: fused(x), ours=True)]
     if branches:
         contestants.append(Contestant(BRANCHES, lambda: model(x), ours=True))
     network, left_out = plain_network(fused), {}

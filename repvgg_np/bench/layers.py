@@ -1,13 +1,11 @@
 """Layers: each different convolution of a network by itself, and how near to the processor's peak it comes."""
 
 from repvgg_np.bench.agreement import convolution_tolerance
-from repvgg_np.bench.contest import Contestant, check_positive, run_contest
+from repvgg_np.bench.contest import OURS, Contestant, check_positive, run_contest
 from repvgg_np.bench.inference import agreeing
 from repvgg_np.bench.peers import build, check_peers
 from repvgg_np.bench.plain import PlainConvolution, PlainNetwork, make_model, make_pair, random_pictures
 from repvgg_np.kernels import choose_algorithm, warm_up
-
-OURS = "repvgg_np"
 
 
 def distinct_layers(fused, size):

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from repvgg_np.kernels import get_num_threads
-from repvgg_np.kernels.peak import multiply_add
+from repvgg_np.kernels.peak import copy, multiply_add
 from repvgg_np.kernels.simd import VECTOR_BYTES
 
 PACKAGES = ("numpy", "numba", "llvmlite", "torch", "onnxruntime", "openvino", "onnx")
@@ -97,3 +97,29 @@ class Peak:
     def flops(self):
         """The floating-point operations of a call, a multiply-add counted as two."""
         return self()
+
+
+def memory_bandwidth(threads, megabytes=64, repeats=7):
+    """Measure how fast the memory is read and written, by copying an array that no cache holds.
+
+    Parameters
+    ----------
+    threads : int
+    megabytes : int
+        Of the array.
+    repeats : int
+
+    Returns
+    -------
+    float
+        Bytes a second, read and written together; the highest, because it is a limit.
+    """
+    source = np.zeros(megabytes * 2**20 // 4, np.float32)
+    out = np.ones_like(source)
+    copy(source, out, threads)
+    speeds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        moved = copy(source, out, threads)
+        speeds.append(moved / (time.perf_counter() - start))
+    return max(speeds)

@@ -67,6 +67,40 @@ def layers_text(result):
     return "\n".join(lines + left_out_lines({"left_out": left_out}))
 
 
+def gemm_text(result):
+    """Write the result of `bench_gemm`."""
+    head = f"GEMM micro-kernel, {result['rows']} x K x {result['columns']}, one thread; "
+    lines = [head + f"peak {result['peak_gflops']:.0f} GFLOP/s", f"{'K':>5} {'GFLOP/s':>8} {'of peak':>8}"]
+    return "\n".join(
+        lines + [f"{r['depth']:>5} {r['gflops']:>8.1f} {r['percent_of_peak']:>7.1f}%" for r in result["depths"]]
+    )
+
+
+def memory_text(result):
+    """Write the result of `bench_memory`."""
+    lines = [f"{result['model']}, batch {result['batch']}: most memory beyond the network's numbers and the batch"]
+    for task in ("inference", "training"):
+        for name, row in result.get(task, {}).items():
+            note = f"  [{row['note']}]" if row["note"] else ""
+            lines.append(f"{task:<10} {name:<14} {row['bytes'] / 2**20:>9.1f} MiB  {row['ratio']:>5.2f}x{note}")
+    return "\n".join(lines + left_out_lines(result))
+
+
+def scaling_text(result):
+    """Write the result of `bench_scaling`: a table for each axis."""
+    lines = [f"{result['model']}, milliseconds"]
+    for axis, found in result["axes"].items():
+        points = found["points"]
+        lines.append(f"{axis:<16}" + "".join(f" {point['value']:>9}" for point in points) + "   slope")
+        for name in dict.fromkeys(name for point in points for name in point["contestants"]):
+            rows = [point["contestants"].get(name) for point in points]
+            cells = "".join(f" {'-' if row is None else milliseconds(row['median']):>9}" for row in rows)
+            slope = f"  {found['slopes'][name]:>6.2f}" if name in found["slopes"] else ""
+            lines.append(f"{name:<16}{cells}{slope}")
+    left_out = dict(pair for f in result["axes"].values() for p in f["points"] for pair in p["left_out"].items())
+    return "\n".join(lines + left_out_lines({"left_out": left_out}))
+
+
 def _cell(row):
     """Write one contestant's result for one layer."""
     return f"{milliseconds(row['median'])} ({row['gflops']:.0f}, {row['percent_of_peak']:.0f}%)"

@@ -24,7 +24,8 @@ def time_side_by_side(functions, repeats, calls=CALLS, dropped=DROPPED, pause=PA
     repeats : int
         Rounds, in which each function has one turn.
     calls, dropped : int
-        In each turn. A function whose first call took more than `LONG` seconds has one timed call in a turn.
+        In each turn. A function that takes more than `LONG` seconds has one timed call in a turn and none before it:
+        what waking up costs is nothing beside that.
     pause : float
         Seconds.
     title : str, optional
@@ -35,12 +36,12 @@ def time_side_by_side(functions, repeats, calls=CALLS, dropped=DROPPED, pause=PA
     dict of str to list of float
         Seconds of every timed call.
     """
-    counts = {}
+    plan = {}
     for name, function in functions.items():
         function()  # compiles, allocates: not what is measured
         start = time.perf_counter()
         function()
-        counts[name] = 1 if time.perf_counter() - start > LONG else calls
+        plan[name] = (0, 1) if time.perf_counter() - start > LONG else (dropped, calls)
     times = {name: [] for name in functions}
     names = list(functions)
     bar = tqdm(range(repeats), desc=title, leave=False, disable=None if title else True)
@@ -48,9 +49,10 @@ def time_side_by_side(functions, repeats, calls=CALLS, dropped=DROPPED, pause=PA
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             time.sleep(pause)
-            for _ in range(dropped):
+            untimed, timed = plan[name]
+            for _ in range(untimed):
                 functions[name]()
-            for _ in range(counts[name]):
+            for _ in range(timed):
                 start = time.perf_counter()
                 functions[name]()
                 times[name].append(time.perf_counter() - start)

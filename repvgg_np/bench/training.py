@@ -3,13 +3,12 @@
 import numpy as np
 
 from repvgg_np.bench.agreement import DRAWS, check_difference, moved, relative_rounding
-from repvgg_np.bench.contest import Contestant, check_positive, run_contest
+from repvgg_np.bench.contest import OURS, Contestant, check_positive, run_contest
 from repvgg_np.bench.peers import TRAINING_PEERS, build, check_peers
 from repvgg_np.bench.plain import make_model, random_pictures
 from repvgg_np.kernels import warm_up
 from repvgg_np.training import SGD, Settings, cross_entropy
 
-OURS = "repvgg_np"
 # A rate at which hundreds of steps on the same batch leave every number finite.
 SETTINGS = Settings(learning_rate=0.01)
 
@@ -30,7 +29,6 @@ class Trainer:
         self.model, self._x, self._labels = model.train(), x, labels
         rules = (settings.momentum, settings.nesterov, settings.weight_decay, settings.decay)
         self._optimizer = SGD(model.named_parameters(), settings.learning_rate, *rules)
-        self._start = model.state_dict(), self._optimizer.state_dict()
 
     def __call__(self):
         """Take a step."""
@@ -39,33 +37,34 @@ class Trainer:
         self._optimizer.step()
         return loss
 
-    def reset(self):
-        """Begin anew: the first numbers, and no momentum."""
-        self.model.load_state_dict(self._start[0])
-        self._optimizer.load_state_dict(self._start[1])
+    def begin(self, state):
+        """Begin anew, with the numbers of a state dict and without momentum."""
+        self.model.load_state_dict(state)
+        self._optimizer.load_state_dict({k: np.zeros_like(v) for k, v in self._optimizer.state_dict().items()})
 
     def parameters(self):
         """Return a copy of every parameter by its name."""
         return {name: parameter.data.copy() for name, parameter in self.model.named_parameters()}
 
 
-def step_results(trainer):
-    """Take a step from the beginning; return the loss and how every parameter moved.
+def step_results(trainer, state):
+    """Take a first step, and go back; return the loss and how every parameter moved.
 
     Parameters
     ----------
     trainer : Trainer
-        Ours or a peer's; begins anew afterwards.
+        Ours or a peer's.
+    state : dict of str to ndarray
+        Our network's state dict, to begin with.
 
     Returns
     -------
     dict of str to ndarray
     """
-    trainer.reset()
-    before = trainer.parameters()
+    trainer.begin(state)
     results = {"loss": np.asarray(trainer())}
-    results |= {name: array - before[name] for name, array in trainer.parameters().items()}
-    trainer.reset()
+    results |= {name: array - state[name] for name, array in trainer.parameters().items()}
+    trainer.begin(state)
     return results
 
 
@@ -92,7 +91,7 @@ def step_tolerances(model, x, labels):
     # Statistics and the gradients of kernels are sums over all pixels of the batch.
     pixels = x.shape[0] * x.shape[2] * x.shape[3]
     relative, state = relative_rounding(kernels, pixels), model.state_dict()
-    expected = step_results(Trainer(model, x, labels))
+    expected = step_results(Trainer(model, x, labels), state)
     # The move itself is found by subtraction of rounded weights.
     roundoff = float(np.finfo(np.float32).eps)
     tolerances = {name: roundoff * float(np.abs(state[name]).max()) for name in expected if name != "loss"}
@@ -100,8 +99,8 @@ def step_tolerances(model, x, labels):
     rng = np.random.default_rng(1)
     changes = dict.fromkeys(expected, 0.0)
     for _ in range(DRAWS):
-        model.load_state_dict({name: moved(array, relative, rng) for name, array in state.items()})
-        found = step_results(Trainer(model, moved(x, relative, rng), labels))
+        other = {name: moved(array, relative, rng) for name, array in state.items()}
+        found = step_results(Trainer(model, moved(x, relative, rng), labels), other)
         for name, array in found.items():
             changes[name] = max(changes[name], float(np.abs(array - expected[name]).max()))
     model.load_state_dict(state)
@@ -151,12 +150,13 @@ def bench_training(name=None, batch=128, size=None, repeats=15, seed=0, peers=No
     names = [peer for peer in asked if peer in TRAINING_PEERS]
     built = build(names, lambda peer, threads: peer.training(model, x, labels, SETTINGS, threads), left_out)
     ours = Trainer(model, x, labels)
-    expected = step_results(ours)
+    state = model.state_dict()
+    expected = step_results(ours, state)
     contestants = [Contestant(OURS, ours, ours=True)]
     for peer, (note, trainer) in built.items():
         contestant = Contestant(peer, trainer, note)
         try:
-            contestant.difference, contestant.tolerance = compare_steps(peer, trainer, expected, tolerances)
+            contestant.difference, contestant.tolerance = compare_steps(peer, trainer, state, expected, tolerances)
         except ValueError as error:
             left_out[peer] = str(error)
             continue
@@ -167,15 +167,17 @@ def bench_training(name=None, batch=128, size=None, repeats=15, seed=0, peers=No
     return facts | {"left_out": left_out, "images_per_second": speeds} | result
 
 
-def compare_steps(name, trainer, expected, tolerances):
+def compare_steps(name, trainer, state, expected, tolerances):
     """Compare a peer's step with ours.
 
     Parameters
     ----------
     name : str
     trainer : Trainer
+    state : dict of str to ndarray
+        With which both begin.
     expected : dict of str to ndarray
-        From `step_results`.
+        From `step_results` of ours.
     tolerances : dict of str to float
 
     Returns
@@ -188,6 +190,6 @@ def compare_steps(name, trainer, expected, tolerances):
     ValueError
         If a result differs by more than its tolerance.
     """
-    found = step_results(trainer)
+    found = step_results(trainer, state)
     pairs = [check_difference(f"{name}'s {key}", found[key], array, tolerances[key]) for key, array in expected.items()]
     return max(pairs, key=lambda pair: pair[0] / pair[1])

@@ -1,12 +1,17 @@
-"""How fast the processor can multiply and add: the yardstick that every other kernel is measured with.
+"""How fast the processor can multiply and add, and read and write: the yardsticks for every other kernel.
 
 A fused multiply-add (FMA) takes four or five cycles from its start to its result, and one or two can start in each
 cycle. So ten or more that don't wait for one another keep a core busy without a pause. The loop below has twelve, as
 many as the tile of `gemm.py` has registers, and touches no memory: what it reaches, no kernel can exceed.
+
+Copying an array that is larger than every cache shows the other limit, the memory's. A kernel that does F operations
+for each byte that it reads or writes cannot exceed F times that speed (the *roofline*: Williams, Waterman and
+Patterson, 2009).
 """
 
 from numba import prange
 
+from repvgg_np.kernels.gemm import multiply
 from repvgg_np.kernels.jit import kernel, parallel_kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store
 
@@ -57,3 +62,49 @@ def multiply_add(source, scalar, steps, out):
     """
     _on_all_threads(source, scalar, steps, out.reshape(-1), len(out))
     return 2 * CHAINS * steps * out.size
+
+
+@parallel_kernel
+def _copy(source, out, workers):
+    # Every thread copies its own part.
+    for worker in prange(workers):
+        for i in range(source.size * worker // workers, source.size * (worker + 1) // workers):
+            out[i] = source[i]
+
+
+def copy(source, out, threads):
+    """Copy an array, on several threads.
+
+    Parameters
+    ----------
+    source, out : ndarray (n,)
+        Of the same dtype.
+    threads : int
+
+    Returns
+    -------
+    int
+        How many bytes were read and written.
+    """
+    _copy(source, out, threads)
+    return source.nbytes + out.nbytes
+
+
+@kernel
+def multiply_again_and_again(a, rows, depth, panels, columns, bias, out, times):
+    """Compute the product of `gemm.multiply` several times over, on one thread, as a convolution's blocks do.
+
+    Parameters
+    ----------
+    a : ndarray (rows * depth,)
+    rows, depth : int
+    panels : ndarray
+        From `pack_panels`, of a matrix (depth, columns).
+    columns : int
+    bias : ndarray (columns and a panel's width,)
+    out : ndarray (rows * columns and room for a panel,)
+        Is filled.
+    times : int
+    """
+    for _ in range(times):
+        multiply(a, 0, depth, rows, depth, panels, 0, columns, bias, 0, False, out, 0, columns)

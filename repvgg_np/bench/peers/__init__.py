@@ -56,8 +56,7 @@ def build(names, make, left_out):
     ----------
     names : list of str
     make : callable
-        Given a peer's module and the number of threads, returns its variants: a list of (note, run), each callable
-        without arguments.
+        Given a peer's module and the number of threads, returns its variants: a list of (note, what builds it).
     left_out : dict of str to str
         Gets a line for each peer that does not take part: not installed, or what went wrong.
 
@@ -75,14 +74,11 @@ def build(names, make, left_out):
             continue
         try:
             with _quiet():
-                variants = make(module, get_num_threads())
-                built[name] = (
-                    min(variants, key=lambda variant: _trial(variant[1])) if len(variants) > 1 else variants[0]
-                )
-                built[name][1]()  # what is compiled at the first call may fail there
+                variants = [(note, start()) for note, start in make(module, get_num_threads())]
+                times = {note: _trial(run) for note, run in variants}  # what compiles at its first call may fail there
+                built[name] = min(variants, key=lambda variant: times[variant[0]])
         except Exception as error:  # whatever another program raises must not end the measurement of ours
             left_out[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            built.pop(name, None)
     return built
 
 

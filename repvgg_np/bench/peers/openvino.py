@@ -1,10 +1,17 @@
 """OpenVINO, on the processor: a latency hint, float32 also where the processor has bfloat16."""
 
+from functools import partial
+
 import numpy as np
 
 
 def inference(network, x, threads):
-    """Build an inference network; as `torch.inference` does."""
+    """Build the only variant of an inference network; as `torch.inference` does."""
+    return [("latency hint, f32", partial(_build, network, x, threads))]
+
+
+def _build(network, x, threads):
+    """Return the function that returns the outputs."""
     import openvino
     from openvino import opset13
 
@@ -32,7 +39,7 @@ def inference(network, x, threads):
         request.infer()
         return request.get_output_tensor().data
 
-    return [("latency hint, f32", run)]
+    return run
 
 
 def _convolution(opset, data, part):

@@ -1,8 +1,10 @@
 """PyTorch, eager: each operation by itself, in both memory formats."""
 
+from functools import partial
+
 import numpy as np
 
-FORMATS = ("contiguous", "channels_last")
+FORMATS = ("contiguous", "channels_last")  # the second one usually wins
 
 
 def inference(network, x, threads):
@@ -17,9 +19,9 @@ def inference(network, x, threads):
     Returns
     -------
     list of (str, callable)
-        What distinguishes each, and a function that returns the outputs.
+        What distinguishes each, and what builds it: a function that returns a function that returns the outputs.
     """
-    return [(name, _eager(network, x, threads, name)) for name in FORMATS]
+    return [(name, partial(_eager, network, x, threads, name)) for name in FORMATS]
 
 
 def _eager(network, x, threads, memory_format):
@@ -86,9 +88,9 @@ def training(model, x, labels, settings, threads):
 
     Returns
     -------
-    list of (str, Trainer)
-        A `Trainer` is called without arguments for a step, and returns the loss.
+    list of (str, callable)
+        What distinguishes each, and what builds its `Trainer`.
     """
     from repvgg_np.bench.peers.torch_training import Trainer
 
-    return [(name, Trainer(model, x, labels, settings, threads, name)) for name in FORMATS]
+    return [(name, partial(Trainer, model, x, labels, settings, threads, name)) for name in FORMATS]

@@ -1,5 +1,7 @@
 """PyTorch's compiler: operations fused into generated C++. It needs a C++ compiler, and takes its time."""
 
+from functools import partial
+
 from repvgg_np.bench.peers import torch as eager
 
 
@@ -9,7 +11,7 @@ def inference(network, x, threads):
     The weights are declared constant ("freezing"), so that the compiler may pack them ahead, as ONNX Runtime and
     OpenVINO do.
     """
-    return [(name, _compiled(network, x, threads, name)) for name in eager.FORMATS]
+    return [(name, partial(_compiled, network, x, threads, name)) for name in eager.FORMATS]
 
 
 def _compiled(network, x, threads, memory_format):
@@ -34,4 +36,5 @@ def training(model, x, labels, settings, threads):
     from repvgg_np.bench.peers.torch_training import Trainer
 
     torch._dynamo.reset()
-    return [(name, Trainer(model, x, labels, settings, threads, name, compiled=True)) for name in eager.FORMATS]
+    steps = (model, x, labels, settings, threads)
+    return [(name, partial(Trainer, *steps, name, compiled=True)) for name in eager.FORMATS]

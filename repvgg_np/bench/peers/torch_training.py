@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from repvgg_np.bench.peers.torch import as_format
-from repvgg_np.training import SGD
+from repvgg_np.training import DECAYS
 
 
 class Block(torch.nn.Module):
@@ -76,16 +76,14 @@ class Trainer:
     def __init__(self, model, x, labels, settings, threads, memory_format, compiled=False):
         torch.set_num_threads(threads)
         order = as_format(torch, memory_format)
-        network = Network(model).train()
-        state = {name: torch.from_numpy(array.copy()) for name, array in model.state_dict().items()}
-        network.load_state_dict(state, strict=True)
-        self.network = network.to(memory_format=order)
+        self.network = Network(model).train().to(memory_format=order)
+        self._load(model.state_dict())
         self._run = torch.compile(self.network, dynamic=False) if compiled else self.network
         self._x = torch.from_numpy(np.ascontiguousarray(x)).contiguous(memory_format=order)
         self._labels = torch.from_numpy(labels)
         named = dict(self.network.named_parameters())
-        rules = (settings.learning_rate, settings.momentum, settings.nesterov)
-        decayed = SGD(model.named_parameters(), *rules, settings.weight_decay, settings.decay).decayed
+        decays = DECAYS[settings.decay]
+        decayed = {name for name, parameter in model.named_parameters() if decays(name, parameter.peek())}
         groups = [
             {"params": [named[name] for name in named if name in decayed], "weight_decay": settings.weight_decay},
             {"params": [named[name] for name in named if name not in decayed], "weight_decay": 0.0},
@@ -96,7 +94,6 @@ class Trainer:
             momentum=settings.momentum,
             nesterov=settings.nesterov,
         )
-        self._start = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
     def __call__(self):
         """Take a step; return the loss before it."""
@@ -106,9 +103,14 @@ class Trainer:
         self._optimizer.step()
         return float(loss.detach())
 
-    def reset(self):
-        """Begin anew: the first numbers, and no momentum."""
-        self.network.load_state_dict(self._start)
+    def _load(self, state):
+        """Give the network all its numbers."""
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
+        self.network.load_state_dict(tensors, strict=True)
+
+    def begin(self, state):
+        """Begin anew, with the numbers of a state dict of ours and without momentum."""
+        self._load(state)
         self._optimizer.state.clear()
 
     def parameters(self):
