@@ -2,8 +2,9 @@
 
 What is measured, the same for everybody: a fresh process imports what it needs, runs a small network (so that the
 machine code lies in memory), draws a batch, and holds the network's numbers as arrays. Its *resident memory* (what
-really lies in RAM) is then the baseline. Now it builds the network as the contestant wants it (its own copy of the weights, optimizer, packed kernels) and runs three inferences or training
-steps. The highest resident memory of that time, minus the baseline, is the number.
+really lies in RAM) is then the baseline. Now it builds the network as the contestant wants it (its own copy of the
+weights, optimizer, packed kernels) and runs three inferences or training steps. The highest resident memory of that
+time, minus the baseline, is the number.
 
 Linux tells the highest value since it was last reset (VmHWM). Elsewhere `ru_maxrss` knows only the highest value since
 the start of the process, imports included, so that the number can come out too small; "exact" says which it was.
