@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 
+from repvgg_np.bench import peers
 from repvgg_np.bench.contest import OURS
-from repvgg_np.bench.peers import PEERS
 from repvgg_np.bench.plain import make_model, make_pair, plain_network, random_pictures
 from repvgg_np.bench.training import SETTINGS, Trainer
 from repvgg_np.kernels import set_num_threads, warm_up
@@ -39,7 +39,7 @@ def measure(work):
     if who == OURS:
         warm_up(training=training, progress=False)
     else:
-        package, peer = PEERS[who]
+        package, peer = peers.PEERS[who]
         if importlib.util.find_spec(package) is None:
             return {"error": "not installed"}
         importlib.import_module(package)
