@@ -73,14 +73,16 @@ def run_contest(contestants, repeats, flops=None, title=None):
     Returns
     -------
     dict
-        "peak_gflops"; "contestants": for each by its name the `statistics`, "note", "ratio" (its median divided by
+        "peak_gflops"; "slowdown", the median time of the peak's loop divided by its shortest: it touches no memory, so
+        what is well above 1 means that the machine was busy with something else; "contestants": for each by its name the `statistics`, "note", "ratio" (its median divided by
         ours), "gflops" and "percent_of_peak" where `flops` is given, "difference" and "tolerance"; "fastest_peer" and
         "ratio_to_fastest_peer", None where there is no peer.
     """
     peak = Peak(get_num_threads())
     functions = {contestant.name: contestant.run for contestant in contestants}
     times = time_side_by_side(functions | {PEAK: peak}, repeats, title=title)
-    peak_gflops = peak.flops / min(times.pop(PEAK)) / 1e9  # the shortest time, because it is a limit
+    peak_times = times.pop(PEAK)
+    peak_gflops = peak.flops / min(peak_times) / 1e9  # the shortest time, because it is a limit
     results = {}
     for contestant in contestants:
         row = statistics(times[contestant.name])
@@ -98,6 +100,7 @@ def run_contest(contestants, repeats, flops=None, title=None):
     return {
         "repeats": repeats,
         "peak_gflops": peak_gflops,
+        "slowdown": float(np.median(peak_times)) / min(peak_times),
         "contestants": results,
         "fastest_peer": fastest,
         "ratio_to_fastest_peer": None if fastest is None else results[fastest]["ratio"],

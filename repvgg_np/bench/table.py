@@ -1,5 +1,7 @@
 """Results as text: one line for each contestant."""
 
+BUSY = 1.1  # how much slower than at its best the processor may have been
+
 
 def contest_lines(result):
     """Write the result of `run_contest` as lines.
@@ -28,7 +30,14 @@ def contest_lines(result):
         lines.append(
             f"{verb} {result['ratio_to_fastest_peer']:.2f} times as fast as the fastest peer, {result['fastest_peer']}"
         )
-    return lines + left_out_lines(result)
+    return lines + busy_lines(result["slowdown"]) + left_out_lines(result)
+
+
+def busy_lines(slowdown):
+    """Warn of numbers from a machine that did something else at the same time."""
+    if slowdown <= BUSY:
+        return []
+    return [f"the machine was busy: a loop of FMAs took {slowdown:.1f} times its shortest time, so measure again"]
 
 
 def left_out_lines(result):
@@ -63,6 +72,7 @@ def layers_text(result):
         ratio = layer["ratio_to_fastest_peer"]
         lines.append(line + ("" if ratio is None else f"  {ratio:.2f}x {layer['fastest_peer']}"))
     lines.append("the last column is the fastest peer's time divided by ours")
+    lines += busy_lines(max(layer["slowdown"] for layer in result["layers"]))
     left_out = dict(pair for layer in result["layers"] for pair in layer["left_out"].items())
     return "\n".join(lines + left_out_lines({"left_out": left_out}))
 
@@ -97,7 +107,9 @@ def scaling_text(result):
             cells = "".join(f" {'-' if row is None else milliseconds(row['median']):>9}" for row in rows)
             slope = f"  {found['slopes'][name]:>6.2f}" if name in found["slopes"] else ""
             lines.append(f"{name:<16}{cells}{slope}")
-    left_out = dict(pair for f in result["axes"].values() for p in f["points"] for pair in p["left_out"].items())
+    points = [point for found in result["axes"].values() for point in found["points"]]
+    lines += busy_lines(max(point["slowdown"] for point in points))
+    left_out = dict(pair for point in points for pair in point["left_out"].items())
     return "\n".join(lines + left_out_lines({"left_out": left_out}))
 
 

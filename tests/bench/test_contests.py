@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from repvgg_np.analysis import network_cost
-from repvgg_np.bench import bench_gemm, bench_inference, bench_layers, bench_scaling, bench_training, contest, gemm
+from repvgg_np.bench import (
+    bench_gemm,
+    bench_inference,
+    bench_layers,
+    bench_scaling,
+    bench_training,
+    contest,
+    gemm,
+    scaling,
+)
 from repvgg_np.bench import peers as all_peers
 from repvgg_np.bench import training as bench_training_module
 from repvgg_np.bench.contest import OURS, Contestant, run_contest
@@ -37,6 +46,7 @@ def test_ratios_are_medians_divided_by_ours_and_the_peak_is_the_fastest(timetabl
     assert [rows[name]["ratio"] for name in "abc"] == [1, 2, 3] and rows["a"]["quartiles"] == [1.5, 5.5]
     assert result["fastest_peer"] == "b" and result["ratio_to_fastest_peer"] == 2
     assert rows["a"]["gflops"] == 0.5 and rows["c"]["note"] == "how" and rows["a"]["seconds"] == [2, 1, 9]
+    assert result["slowdown"] == 1.5
     assert rows["a"]["percent_of_peak"] == pytest.approx(50 / result["peak_gflops"])
 
 
@@ -57,7 +67,7 @@ def test_inference_of_the_fused_network_is_compared_with_its_branches_and_with_p
     ("options", "reason"),
     [
         ({"error": 0.1}, "the outputs don't agree: PyTorch differs from ours by"),
-        ({"failure": RuntimeError("no C++\ncompiler")}, "RuntimeError: no C++ compiler"),
+        ({"failure": RuntimeError("no C++ compiler\nand 50 lines")}, "RuntimeError: no C++ compiler"),
         ({"package": "no_such_package"}, "not installed"),
     ],
 )
@@ -191,8 +201,9 @@ def test_a_power_has_its_exponent_as_slope(slope):
     assert found == {"a": pytest.approx(slope)}
 
 
-def test_scaling_measures_every_value_of_every_axis(direct_peer):
+def test_scaling_measures_every_value_of_every_axis(direct_peer, monkeypatch):
     direct_peer()
+    monkeypatch.setattr(scaling, "WIDTH_SIZE", 5)
     axes = {"batch": (2, 1, 2), "size": (8,), "width": (2, 3), "threads": (1,)}
     before = get_num_threads()
     found = bench_scaling("RepVGG-small", axes, repeats=1)["axes"]
@@ -208,8 +219,6 @@ def test_scaling_measures_every_value_of_every_axis(direct_peer):
 
 
 def test_without_axes_scaling_measures_all(monkeypatch):
-    from repvgg_np.bench import scaling
-
     monkeypatch.setattr(scaling, "AXES", {"batch": (1,), "size": (4,), "width": (2,), "threads": (1, 10**6)})
     found = bench_scaling("RepVGG-small", repeats=1, peers=[])["axes"]
     assert [len(result["points"]) for result in found.values()] == [1, 1, 1, 1]

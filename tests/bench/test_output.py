@@ -20,7 +20,14 @@ def row(median, ratio, **more):
 
 def contest(**more):
     rows = {OURS: row(0.002, 1.0), "PyTorch": row(0.003, 1.5, note="channels_last")}
-    facts = {"model": "M", "batch": 8, "size": 32, "peak_gflops": 100.0, "left_out": {"OpenVINO": "not installed"}}
+    facts = {
+        "model": "M",
+        "batch": 8,
+        "size": 32,
+        "peak_gflops": 100.0,
+        "slowdown": 1.02,
+        "left_out": {"OpenVINO": "not installed"},
+    }
     return facts | {"contestants": rows, "fastest_peer": "PyTorch", "ratio_to_fastest_peer": 1.5} | more
 
 
@@ -45,6 +52,15 @@ def test_a_lost_contest_is_not_called_a_victory():
     assert "ours is only 0.50 times as fast" in table.run_text(contest(ratio_to_fastest_peer=0.5))
     alone = table.run_text(contest(fastest_peer=None, ratio_to_fastest_peer=None, left_out={}))
     assert "fastest peer" not in alone and "without" not in alone
+
+
+def test_numbers_from_a_busy_machine_come_with_a_warning():
+    assert "busy" not in table.run_text(contest())
+    busy = {"slowdown": 2.04}
+    assert "took 2.0 times its shortest time" in table.run_text(contest(**busy))
+    assert "busy" in table.layers_text({"model": "M", "batch": 8, "layers": [layer(), layer(**busy)]})
+    points = {"batch": {"points": [{"value": 1, **contest(**busy)}], "slopes": {}}}
+    assert "busy" in table.scaling_text({"model": "M", "axes": points})
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ def build(names, make, left_out):
                 times = {note: _trial(run) for note, run in variants}  # what compiles at its first call may fail there
                 built[name] = min(variants, key=lambda variant: times[variant[0]])
         except Exception as error:  # whatever another program raises must not end the measurement of ours
-            left_out[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            first_line = (str(error).strip().splitlines() or ["no reason given"])[0]
+            left_out[name] = f"{type(error).__name__}: {first_line[:160]}"
     return built
 
 
