@@ -74,9 +74,10 @@ def run_contest(contestants, repeats, flops=None, title=None):
     -------
     dict
         "peak_gflops"; "slowdown", the median time of the peak's loop divided by its shortest: it touches no memory, so
-        what is well above 1 means that the machine was busy with something else; "contestants": for each by its name the `statistics`, "note", "ratio" (its median divided by
-        ours), "gflops" and "percent_of_peak" where `flops` is given, "difference" and "tolerance"; "fastest_peer" and
-        "ratio_to_fastest_peer", None where there is no peer.
+        what is well above 1 means that the machine was busy with something else; "contestants": for each by its name
+        the `statistics`, "note", "ours", "ratio" (its median divided by ours), "gflops" and "percent_of_peak" where
+        `flops` is given, "difference" and "tolerance"; "fastest_peer" and "ratio_to_fastest_peer", None where there is
+        no peer.
     """
     peak = Peak(get_num_threads())
     functions = {contestant.name: contestant.run for contestant in contestants}

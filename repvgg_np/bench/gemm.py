@@ -30,9 +30,9 @@ def bench_gemm(depths=(64, 128, 192, 256, 384, 512), repeats=15, seed=0):
     Returns
     -------
     dict
-        "rows", "columns", "peak_gflops" (of one core, from the same run) and "depths": for each the `statistics` of
-        one product, with "depth", "gflops", "percent_of_peak", "difference" from the product in float64 and
-        "tolerance", Higham's bound for it.
+        "rows", "columns", "peak_gflops" (of one core, from the same run), "slowdown" (as in `run_contest`), and
+        "depths": for each the `statistics` of one product, with "depth", "gflops", "percent_of_peak", "difference" from
+        the product in float64 and "tolerance", Higham's bound for it.
 
     Raises
     ------
@@ -55,13 +55,15 @@ def bench_gemm(depths=(64, 128, 192, 256, 384, 512), repeats=15, seed=0):
         facts[depth] = {"flops": flops, "times": times, "difference": difference, "tolerance": tolerance}
     seconds = time_side_by_side(functions, repeats, title="GEMM")
     peak_gflops = peak.flops / min(seconds["peak"]) / 1e9
+    slowdown = float(np.median(seconds["peak"])) / min(seconds["peak"])
     rows = []
     for depth, fact in facts.items():
         row = {"depth": depth} | fact | statistics([second / fact["times"] for second in seconds[depth]])
         row["gflops"] = fact["flops"] / row["median"] / 1e9
         row["percent_of_peak"] = 100 * row["gflops"] / peak_gflops
         rows.append(row)
-    return {"rows": ROWS, "columns": columns, "repeats": repeats, "peak_gflops": peak_gflops, "depths": rows}
+    facts = {"rows": ROWS, "columns": columns, "repeats": repeats, "peak_gflops": peak_gflops, "slowdown": slowdown}
+    return facts | {"depths": rows}
 
 
 def _product(depth, columns, rng):

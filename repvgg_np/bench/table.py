@@ -81,9 +81,8 @@ def gemm_text(result):
     """Write the result of `bench_gemm`."""
     head = f"GEMM micro-kernel, {result['rows']} x K x {result['columns']}, one thread; "
     lines = [head + f"peak {result['peak_gflops']:.0f} GFLOP/s", f"{'K':>5} {'GFLOP/s':>8} {'of peak':>8}"]
-    return "\n".join(
-        lines + [f"{r['depth']:>5} {r['gflops']:>8.1f} {r['percent_of_peak']:>7.1f}%" for r in result["depths"]]
-    )
+    lines += [f"{r['depth']:>5} {r['gflops']:>8.1f} {r['percent_of_peak']:>7.1f}%" for r in result["depths"]]
+    return "\n".join(lines + busy_lines(result["slowdown"]))
 
 
 def memory_text(result):

@@ -46,7 +46,7 @@ def test_each_function_is_timed_in_each_round_and_the_order_moves_on(clock):
 
 @pytest.mark.parametrize(("limit", "untimed", "timed"), PLANS)
 def test_quick_calls_are_warmed_up_and_timed_more_often(limit, untimed, timed, clock):
-    seconds = min(limit, 1.0) / 2
+    seconds = 0.99 * min(limit, 1.0)
     times = time_side_by_side({"a": clock.working("a", [9.0, seconds])}, 4)
     assert times["a"] == pytest.approx([seconds] * (4 * timed))
     assert clock.log == ["a", "a", *["pause", *["a"] * (untimed + timed)] * 4]
