@@ -20,7 +20,8 @@ def small_before_the_baseline(monkeypatch):
     monkeypatch.setattr(memory_child, "set_num_threads", lambda threads: None)
 
 
-def test_an_array_that_is_filled_and_freed_is_seen_and_one_from_before_is_not():
+def test_what_is_filled_and_freed_while_measuring_is_seen_and_nothing_from_before():
+    np.ones(2**24)  # 128 MiB, freed at once
     before = np.ones(2**23)  # 64 MiB
     baseline, read_peak, exact = start_measuring()
     assert baseline >= before.nbytes

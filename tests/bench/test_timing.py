@@ -44,9 +44,14 @@ def test_each_function_is_timed_in_each_round_and_the_order_moves_on(clock):
     assert "".join(clock.log).replace("pause", " ") == "aabbcc a b c b c a c a b"
 
 
-@pytest.mark.parametrize(("limit", "untimed", "timed"), PLANS)
-def test_quick_calls_are_warmed_up_and_timed_more_often(limit, untimed, timed, clock):
-    seconds = 0.99 * min(limit, 1.0)
+LIMITS = [0.001, *(limit for limit, _, _ in PLANS[:-1]), 9.0]  # each plan is for what lies between two of them
+
+
+@pytest.mark.parametrize(
+    ("plan", "seconds"), [(i, f * LIMITS[i + e]) for i in range(3) for e, f in ((0, 1.01), (1, 0.99))]
+)
+def test_quick_calls_are_warmed_up_and_timed_more_often(plan, seconds, clock):
+    _, untimed, timed = PLANS[plan]
     times = time_side_by_side({"a": clock.working("a", [9.0, seconds])}, 4)
     assert times["a"] == pytest.approx([seconds] * (4 * timed))
     assert clock.log == ["a", "a", *["pause", *["a"] * (untimed + timed)] * 4]
