@@ -48,7 +48,7 @@ class Trainer:
 
 
 def step_results(trainer, state):
-    """Take a first step, and go back; return the loss and how every parameter moved.
+    """Take two steps, of which the second has momentum, and go back; return what they did.
 
     Parameters
     ----------
@@ -60,9 +60,10 @@ def step_results(trainer, state):
     Returns
     -------
     dict of str to ndarray
+        "loss", before each step; and by its name how far each parameter moved.
     """
     trainer.begin(state)
-    results = {"loss": np.asarray(trainer())}
+    results = {"loss": np.array([trainer(), trainer()])}
     results |= {name: array - state[name] for name, array in trainer.parameters().items()}
     trainer.begin(state)
     return results

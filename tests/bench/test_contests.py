@@ -132,22 +132,24 @@ def test_a_network_that_is_given_twice_or_by_half_is_refused(name, shape):
 
 
 class OtherTrainer(bench_training_module.Trainer):
-    """A peer's training that may use another learning rate."""
+    """A peer's training that may follow another rule."""
 
-    rate = bench_training_module.SETTINGS.learning_rate
+    rules = {}
 
     def __call__(self):
-        self._optimizer.learning_rate = self.rate
+        vars(self._optimizer).update(self.rules)
         return super().__call__()
 
 
-@pytest.mark.parametrize(("factor", "takes_part"), [(1, True), (0.9, False)])
-def test_a_peer_trains_along_only_if_its_step_is_ours(factor, takes_part, monkeypatch):
+@pytest.mark.parametrize(
+    ("rules", "takes_part"), [({}, True), ({"learning_rate": 0.009}, False), ({"momentum": 0.8}, False)]
+)
+def test_a_peer_trains_along_only_if_its_steps_are_ours(rules, takes_part, monkeypatch):
     class Peer:
         def training(self, model, x, labels, settings, threads):
             twin = make_model("RepVGG-small", seed=3)  # with other numbers, until `begin`
             trainer = OtherTrainer(twin, x, labels, settings)
-            trainer.rate = settings.learning_rate * factor
+            trainer.rules = rules
             return [("", lambda: trainer)]
 
     monkeypatch.setattr(all_peers, "PEERS", {"PyTorch": ("numpy", Peer()), "OpenVINO": ("numpy", None)})
