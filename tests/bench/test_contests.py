@@ -1,6 +1,6 @@
 """Inference, training, layers, GEMM and scaling: who takes part, what is compared, and what is refused."""
 
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,7 +134,7 @@ def test_a_network_that_is_given_twice_or_by_half_is_refused(name, shape):
 class OtherTrainer(bench_training_module.Trainer):
     """A peer's training that may follow another rule."""
 
-    rules = {}
+    rules = MappingProxyType({})
 
     def __call__(self):
         vars(self._optimizer).update(self.rules)
