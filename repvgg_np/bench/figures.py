@@ -111,6 +111,9 @@ def roofline_figure(path, runs, bandwidth, title):
 def draw_roofline(axes, layers, bandwidth):
     """Draw the roofline: effective GFLOP/s by FLOPs for each byte of input, kernel and output.
 
+    A layer may lie above the roof: left of the ridge if its data stay in a cache from one call to the next, right of it
+    if Winograd's algorithm spares it multiplications.
+
     Parameters
     ----------
     axes : matplotlib.axes.Axes

@@ -114,7 +114,7 @@ def memory_bandwidth(threads, megabytes=64, repeats=7):
     float
         Bytes a second, read and written together; the highest, because it is a limit.
     """
-    source = np.zeros(int(megabytes * 2**20) // 4, np.float32)
+    source = np.ones(int(megabytes * 2**20) // 4, np.float32)  # not zeros: those lie in memory only once written
     out = np.ones_like(source)
     copy(source, out, threads)
     speeds = []

@@ -11,6 +11,7 @@ Patterson, 2009).
 
 from numba import prange
 
+from repvgg_np.kernels.copy import copy_exactly
 from repvgg_np.kernels.gemm import multiply
 from repvgg_np.kernels.jit import kernel, parallel_kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store
@@ -68,8 +69,8 @@ def multiply_add(source, scalar, steps, out):
 def _copy(source, out, workers):
     # Every thread copies its own part.
     for worker in prange(workers):
-        for i in range(source.size * worker // workers, source.size * (worker + 1) // workers):
-            out[i] = source[i]
+        first, end = source.size * worker // workers, source.size * (worker + 1) // workers
+        copy_exactly(source, first, out, first, end - first)
 
 
 def copy(source, out, threads):
