@@ -7,11 +7,22 @@ import argparse
 import json
 import sys
 
+from repvgg_np.bench.command import add_kinds
+
+BENCH = "time this package beside PyTorch, ONNX Runtime and OpenVINO, where they are installed"
 MODEL_FILE = "the model's file (.npz)"
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
+    """A parser whose complaint is one line; where it has a `usual` sub-command, options alone mean that one."""
+
+    usual = None
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse, with the usual sub-command in front where none is named."""
+        if self.usual and args[:1] not in (["-h"], ["--help"]) and (not args or args[0].startswith("-")):
+            args = [self.usual, *args]
+        return super().parse_known_args(args, namespace)
 
     def error(self, message):
         """Print one line and exit with 2."""
@@ -60,9 +71,7 @@ def _parser():
     def command(name, run, text):
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
-        sub.add_argument("--threads", type=int, help="how many threads to use (default: one for each processor)")
-        sub.add_argument("--json", action="store_true", help="print the numbers as JSON")
-        return sub
+        return _common(sub)
 
     demo = command("demo", _demo, "train, fuse, verify and time a small RepVGG on built-in pictures")
     demo.add_argument("--out", default="demo", metavar="DIR", help="where to write (default: %(default)s)")
@@ -119,11 +128,16 @@ def _parser():
     summary.add_argument("--classes", type=int, help="how many classes")
     summary.add_argument("--form", choices=("training", "inference"), default="inference", help="default: %(default)s")
 
-    bench = command("bench", _bench, "time a network before and after fusion, beside PyTorch where it is installed")
-    bench.add_argument("--model", default="RepVGG-A0", help="its name (default: %(default)s)")
-    bench.add_argument("--batch", type=int, default=1, help="pictures in a batch (default: %(default)s)")
-    bench.add_argument("--size", type=int, help="height and width of the picture")
-    bench.add_argument("--repeats", type=int, default=15, help="default: %(default)s")
+    bench = commands.add_parser("bench", help=BENCH, description=BENCH + ".")
+    bench.usual = "inference"
+    add_kinds(bench, _common)
+    return parser
+
+
+def _common(parser):
+    """Add the options that every command has; return the parser."""
+    parser.add_argument("--threads", type=int, help="how many threads to use (default: one for each processor)")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     return parser
 
 
@@ -371,21 +385,5 @@ def _summary(options):
         f"{total['flops']:,} FLOPs (multiply-adds), "
         f"{total['winograd_multiplications']:,} multiplications with Winograd F(2x2)"
     )
-    _print(options, numbers, "\n".join(lines))
-    return 0
-
-
-def _bench(options):
-    """Time a network."""
-    from repvgg_np.bench import bench_inference
-
-    numbers = bench_inference(options.model, options.batch, options.size, options.repeats)
-    lines = [f"{numbers['model']}, batch {numbers['batch']}, {numbers['size']}x{numbers['size']}: {numbers['machine']}"]
-    for name, milliseconds in numbers["milliseconds"].items():
-        low, high = numbers["spread"][name]
-        lines.append(
-            f"{name:<16} {milliseconds:9.2f} ms ({low:.2f} to {high:.2f}), "
-            f"{numbers['ratio_to_fused'][name]:.2f} times fused"
-        )
     _print(options, numbers, "\n".join(lines))
     return 0

@@ -76,7 +76,7 @@ def demo(folder, epochs=5, seed=0, say=print, progress=True):
         say(f"   {line}")
 
     pictures = np.ascontiguousarray(x[:TIMED_PICTURES].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    seconds = time_side_by_side({"three branches": lambda: model(pictures), "fused": lambda: fused(pictures)}, 31)
+    seconds = time_side_by_side({"three branches": lambda: model(pictures), "fused": lambda: fused(pictures)}, 31, 0)
     times = {name: [1e3 * s / len(pictures) for s in values] for name, values in seconds.items()}
     medians = {name: float(np.median(values)) for name, values in times.items()}
     speedup = medians["three branches"] / medians["fused"]

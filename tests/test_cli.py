@@ -129,12 +129,12 @@ def test_summary_without_a_name_lists_every_network(capsys):
 
 
 def test_bench_prints_medians_and_ratios(capsys):
-    arguments = ("bench", "--model", "RepVGG-small", "--batch", 2, "--repeats", 3)
-    code, out, _ = run(capsys, *arguments, "--json")
-    numbers = json.loads(out)
-    assert code == 0 and numbers["ratio_to_fused"]["fused"] == 1 and min(numbers["milliseconds"].values()) > 0
-    code, out, _ = run(capsys, *arguments)
-    assert code == 0 and "three branches" in out and "fused" in out
+    arguments = ("--model", "RepVGG-small", "--batch", 2, "--repeats", 3, "--peers")
+    code, out, _ = run(capsys, "bench", "inference", *arguments, "--json")
+    rows = json.loads(out)["runs"][0]["contestants"]
+    assert code == 0 and rows["repvgg_np, fused"]["ratio"] == 1 and min(row["median"] for row in rows.values()) > 0
+    code, out, _ = run(capsys, "bench", *arguments)  # without a kind it is inference
+    assert code == 0 and "repvgg_np, three branches" in out and "RepVGG-small, batch 2" in out
 
 
 @pytest.mark.parametrize(
