@@ -43,12 +43,12 @@ def relative_rounding(kernels, pixels=0):
 def _amplification(weight, stride, groups):
     """Return the quotient of the proven bounds of the algorithm that is used, and of the direct one."""
     stride = (stride, stride)
-    algorithm = choose_algorithm(weight.shape, stride, groups)
+    x = np.random.default_rng(0).standard_normal((1, weight.shape[1] * groups, CROP, CROP), np.float32)
+    algorithm = choose_algorithm(x.shape, weight.shape, stride, (1, 1), groups)
     if algorithm != "winograd":
         return 1.0
     if groups == 1:
         weight = weight[:16]  # some output channels stand for all
-    x = np.random.default_rng(0).standard_normal((1, weight.shape[1] * groups, CROP, CROP), np.float32)
     bounds = [convolution_bound(x, weight, stride, (1, 1), groups, name).max() for name in (algorithm, "im2col")]
     return float(bounds[0] / bounds[1])
 
@@ -103,7 +103,7 @@ def convolution_tolerance(x, weight, bias, stride, groups):
     """
     geometry = ((stride, stride), (1, 1), groups)
     bias = np.abs(bias)[:, None, None].astype(np.float64)
-    algorithm = choose_algorithm(weight.shape, geometry[0], groups)
+    algorithm = choose_algorithm(x.shape, weight.shape, *geometry)
     ours, direct = (convolution_bound(x, weight, *geometry, name, bias=bias) for name in (algorithm, "im2col"))
     return ours + direct
 

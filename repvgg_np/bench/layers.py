@@ -96,7 +96,9 @@ def describe_layer(block, size, batch):
     return {
         "layer": f"{block.in_channels}->{block.out_channels}, stride {block.stride}{groups}",
         "layer_size": size,
-        "algorithm": choose_algorithm(weight.shape, (block.stride, block.stride), block.groups),
+        "algorithm": choose_algorithm(
+            (batch, block.in_channels, size, size), weight.shape, (block.stride, block.stride), (1, 1), block.groups
+        ),
         "flops": 2 * outputs * weight[0].size,
         "bytes": 4 * (batch * size * size * block.in_channels + weight.size + outputs),
     }

@@ -3,8 +3,8 @@
 Why not simply call them one after the other: every program keeps threads of its own, which go on *spinning* for a while
 after a call, in case another comes, and take the processor from whoever is next. Measured with two threads (processor
 time used while the process slept after a call): Numba and PyTorch, both on OpenMP, 9 ms; ONNX Runtime 47 ms; OpenVINO
-1 ms. `OMP_WAIT_POLICY=passive` ends the spinning of the first two only, and makes them slower in their own turn. So
-each turn begins with a pause that outlasts all of them.
+1 ms. `OMP_WAIT_POLICY=passive` ends the spinning of the first two only. So each turn begins with a pause that outlasts
+all of them.
 
 After such a pause caches and clock are cold. Of calls of 0.1 to 0.4 ms the first took 2.2 to 4.5 times as long as later
 ones, the second 1.15 to 1.5 times, the third 1.05 to 1.2, the fourth 1.0 to 1.06. So a turn goes on with calls that are
