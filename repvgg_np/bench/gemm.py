@@ -6,7 +6,8 @@ from repvgg_np.bench.agreement import check_difference
 from repvgg_np.bench.contest import check_positive, statistics
 from repvgg_np.bench.machine import Peak
 from repvgg_np.bench.timing import time_side_by_side
-from repvgg_np.kernels.gemm import pack_panels, row_with_room
+from repvgg_np.kernels import buffers
+from repvgg_np.kernels.gemm import pack_panels
 from repvgg_np.kernels.peak import multiply_again_and_again
 from repvgg_np.kernels.simd import VECTOR_BYTES
 from repvgg_np.rounding import gamma
@@ -72,7 +73,7 @@ def _product(depth, columns, rng):
     b = rng.standard_normal((depth, columns), np.float32)
     panels, flat = pack_panels(b), a.reshape(-1)
     bias = np.zeros(2 * columns, np.float32)
-    out = np.empty(ROWS * row_with_room(columns, columns, VECTOR_BYTES // 4), np.float32)
+    out = buffers.empty((ROWS * columns,), np.float32)
 
     def multiply(times):
         multiply_again_and_again(flat, ROWS, depth, panels, columns, bias, out, times)
@@ -80,4 +81,4 @@ def _product(depth, columns, rng):
     exact, double = a.astype(np.float64), b.astype(np.float64)
     # depth products and as many additions; and the definition's own rounding, in float64
     bound = (gamma(depth + 1, np.float32) + gamma(depth, np.float64)) * (np.abs(exact) @ np.abs(double))
-    return multiply, out[: ROWS * columns].reshape(ROWS, columns), exact @ double, bound
+    return multiply, out.reshape(ROWS, columns), exact @ double, bound

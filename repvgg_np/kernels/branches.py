@@ -27,13 +27,13 @@ import numpy as np
 from numba import prange
 
 from repvgg_np.kernels import buffers
+from repvgg_np.kernels.copy import load_some, store_some
 from repvgg_np.kernels.jit import kernel, parallel_kernel
 from repvgg_np.kernels.simd import (
     VECTOR_BYTES,
     add,
     fma,
     load,
-    load_part,
     maximum,
     store,
     store_part,
@@ -63,21 +63,6 @@ def layout(channels, itemsize):
     """
     period = math.lcm(channels, VECTOR_BYTES // itemsize)
     return period, -(-CHUNK_ROWS * channels // period) * period
-
-
-@kernel
-def load_some(a, i, count):
-    """Load a register of which `count` lanes exist; at the end of an array they may be fewer than it has."""
-    return load(a, i) if count >= VECTOR_BYTES // a.itemsize else load_part(a, i, count)
-
-
-@kernel
-def store_some(a, i, v, count):
-    """Store the `count` lanes that exist."""
-    if count >= VECTOR_BYTES // a.itemsize:
-        store(a, i, v)
-    else:
-        store_part(a, i, v, count)
 
 
 @kernel

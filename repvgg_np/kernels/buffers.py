@@ -42,18 +42,22 @@ def empty(shape, dtype):
     Returns
     -------
     ndarray
-        C-contiguous; unless it is small, aligned to 64 bytes.
+        C-contiguous, and aligned to 64 bytes.
     """
     dtype = np.dtype(dtype)
     size = dtype.itemsize
     for length in shape:
         size *= int(length)
     if size < SMALLEST:
-        return np.empty(shape, dtype)
+        return _aligned(np.empty(size + ALIGNMENT, np.uint8), size, shape, dtype)
     with _lock:
-        memory = _find(size + ALIGNMENT)
-        skip = -memory.ctypes.data % ALIGNMENT
-        return memory[skip : skip + size].view(dtype).reshape(shape)
+        return _aligned(_find(size + ALIGNMENT), size, shape, dtype)
+
+
+def _aligned(memory, size, shape, dtype):
+    """View `size` bytes of a block, from the first aligned one on, as an array."""
+    skip = -memory.ctypes.data % ALIGNMENT
+    return memory[skip : skip + size].view(dtype).reshape(shape)
 
 
 def _find(size):

@@ -5,6 +5,21 @@ from repvgg_np.kernels.simd import VECTOR_BYTES, add, load, load_part, store, st
 
 
 @kernel
+def load_some(a, i, count):
+    """Load a register of which `count` lanes exist; at the end of an array they may be fewer than it has."""
+    return load(a, i) if count >= VECTOR_BYTES // a.itemsize else load_part(a, i, count)
+
+
+@kernel
+def store_some(a, i, v, count):
+    """Store the `count` lanes that exist."""
+    if count >= VECTOR_BYTES // a.itemsize:
+        store(a, i, v)
+    else:
+        store_part(a, i, v, count)
+
+
+@kernel
 def copy_run(source, start, target, place, count):
     """Copy `source[start:start + count]` to `target[place:place + count]`."""
     lanes = VECTOR_BYTES // source.itemsize

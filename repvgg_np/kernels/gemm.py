@@ -14,6 +14,7 @@ The oracle is `reference.matmul`.
 
 import numpy as np
 
+from repvgg_np.kernels import buffers
 from repvgg_np.kernels.jit import kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES
 from repvgg_np.kernels.tiles import (
@@ -51,7 +52,8 @@ def pack_panels(matrix):
     whole = padded.shape[-1] // (2 * lanes) * (2 * lanes)
     pairs = padded[..., :whole].reshape(*stack, depth, -1, 2 * lanes)
     pairs = pairs.swapaxes(-3, -2)  # -> (..., panels, K, 2 registers)
-    return np.concatenate([pairs.reshape(*stack, -1), padded[..., whole:].reshape(*stack, -1)], axis=-1)
+    panels = buffers.empty((*stack, depth * padded.shape[-1]), matrix.dtype)
+    return np.concatenate([pairs.reshape(*stack, -1), padded[..., whole:].reshape(*stack, -1)], axis=-1, out=panels)
 
 
 @kernel

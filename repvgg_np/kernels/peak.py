@@ -9,9 +9,10 @@ for each byte that it reads or writes cannot exceed F times that speed (the *roo
 Patterson, 2009).
 """
 
+import numpy as np
 from numba import prange
 
-from repvgg_np.kernels.copy import copy_exactly
+from repvgg_np.kernels.copy import copy_run
 from repvgg_np.kernels.gemm import multiply
 from repvgg_np.kernels.jit import kernel, parallel_kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES, add, fma, load, store
@@ -70,7 +71,7 @@ def _copy(source, out, workers):
     # Every thread copies its own part.
     for worker in prange(workers):
         first, end = source.size * worker // workers, source.size * (worker + 1) // workers
-        copy_exactly(source, first, out, first, end - first)
+        copy_run(source, first, out, first, end - first)
 
 
 def copy(source, out, threads):
@@ -103,9 +104,10 @@ def multiply_again_and_again(a, rows, depth, panels, columns, bias, out, times):
         From `pack_panels`, of a matrix (depth, columns).
     columns : int
     bias : ndarray (columns and a panel's width,)
-    out : ndarray (rows * columns and room for a panel,)
+    out : ndarray (rows * columns,)
         Is filled.
     times : int
     """
+    starts = depth * np.arange(rows)
     for _ in range(times):
-        multiply(a, 0, depth, rows, depth, panels, 0, columns, bias, 0, False, out, 0, columns)
+        multiply(a, 0, starts, rows, (1, 0, 1, 0, depth), panels, 0, columns, bias, 0, False, out, 0, columns)
