@@ -72,6 +72,7 @@ def _parser():
     train = command("train", _train, "train a network; writes checkpoints, history.csv, model.npz and curve.png")
     _add_data(train)
     train.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
+    train.add_argument("--variant", help="kind of its blocks, such as no-identity, acb or dbb (default: repvgg)")
     train.add_argument("--out", metavar="DIR", help="where to write (default: runs/MODEL-DATA)")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
     train.add_argument("--epochs", type=int, help="default: 20")
@@ -115,6 +116,7 @@ def _parser():
 
     summary = command("summary", _summary, "print layers, shapes, parameters and FLOPs of a network")
     summary.add_argument("model", nargs="?", help="its name; without it, one line for each network")
+    summary.add_argument("--variant", default="repvgg", help="kind of its blocks (default: %(default)s)")
     summary.add_argument("--size", type=int, help="height and width of the picture")
     summary.add_argument("--classes", type=int, help="how many classes")
     summary.add_argument("--form", choices=("training", "inference"), default="inference", help="default: %(default)s")
@@ -194,9 +196,10 @@ def _train(options):
     names = [field.name for field in dataclasses.fields(Settings)]
     settings = Settings(**{name: value for name in names if (value := getattr(options, name)) is not None})
     name = find_model(options.model)
-    folder = Path(options.out or Path("runs") / f"{name}-{options.data}")
+    kind = {} if options.variant is None else {"variant": options.variant}
+    folder = Path(options.out or Path("runs") / "-".join([name, *kind.values(), options.data]))
     train_set, test_set = _load(options, "train"), _load(options, "test")
-    model = create_model(name, len(train_set.classes), settings.seed)
+    model = create_model(name, len(train_set.classes), settings.seed, **kind)
     result = train(model, train_set, test_set, settings, folder, options.resume)
     model.notes["settings"] = settings.as_dict()
     save(model, folder / "model.npz")
@@ -357,17 +360,24 @@ def _summary(options):
         ]
         _print(options, rows, "\n".join([head, *lines]))
         return 0
-    model = create_model(options.model, options.classes, None, form=options.form)
+    model = create_model(options.model, options.classes, None, form=options.form, variant=options.variant)
     costs = network_cost(model, options.size)
     total = {key: sum(getattr(c, key) for c in costs) for key in ("parameters", "flops", "winograd_multiplications")}
-    numbers = {"model": model.name, "form": model.form, **total, "layers": [vars(cost) for cost in costs]}
+    numbers = {
+        "model": model.name,
+        "variant": options.variant,
+        "form": model.form,
+        **total,
+        "layers": [vars(cost) for cost in costs],
+    }
+    kind = "" if options.variant == "repvgg" else f" with {options.variant} blocks"
     width = max(len(cost.kind) for cost in costs)
     lines = [f"{'layer':<10} {'':<{width}} {'output':>16} {'parameters':>12} {'FLOPs':>15}"]
     for cost in costs:
         shape = "x".join(map(str, cost.out_shape))
         lines.append(f"{cost.name:<10} {cost.kind:<{width}} {shape:>16} {cost.parameters:>12,} {cost.flops:>15,}")
     lines.append(
-        f"{model.name}, {model.form} form: {total['parameters']:,} parameters, "
+        f"{model.name}{kind}, {model.form} form: {total['parameters']:,} parameters, "
         f"{total['flops']:,} FLOPs (multiply-adds), "
         f"{total['winograd_multiplications']:,} multiplications with Winograd F(2x2)"
     )
