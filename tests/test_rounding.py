@@ -325,13 +325,13 @@ def test_a_folded_product_that_underflows_is_covered_by_the_guard(rng):
         if name == "dbb_avg.conv.weight":
             array[...] = 1e-10
         elif name == "dbb_avg.bn.bn.weight":
-            array[...] = 1e-37
+            array[...] = 1e-36
         elif name == "dbb_avg.avgbn.weight":
-            array[...] = 1e30
+            array[...] = 1e20
         elif name.endswith(("weight", "bias", "running_mean")):
             array[...] = 0
     block.load_state_dict(state)
-    x = np.full((1, 2, 4, 4), 1e10, np.float32)
+    x = np.full((1, 2, 4, 4), 1e25, np.float32)
     (kernel, _), out = block.fold(), block(x)
     bound, _ = fusion_bound.fusion_bound(block, x)
     assert (kernel == 0).all() and (out[:, :, 1:-1, 1:-1] > 0).all()
