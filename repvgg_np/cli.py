@@ -121,6 +121,30 @@ def _parser():
     summary.add_argument("--classes", type=int, help="how many classes")
     summary.add_argument("--form", choices=("training", "inference"), default="inference", help="default: %(default)s")
 
+    ablate = command("ablate", _ablate, "train the rows of the paper's ablation tables, and compare their order")
+    _add_data(ablate)
+    ablate.add_argument(
+        "--run",
+        dest="folder",
+        default="ablation",
+        metavar="DIR",
+        help="where to write and go on (default: %(default)s)",
+    )
+    ablate.add_argument(
+        "--rows",
+        default="branches,variants",
+        metavar="NAME,...",
+        help="kinds of blocks, or branches (table 6), variants (table 7), beyond (default: %(default)s)",
+    )
+    ablate.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
+    ablate.add_argument("--seeds", type=int, default=1, metavar="N", help="how many, from 0 (default: %(default)s)")
+    ablate.add_argument("--epochs", type=int, help="default: 20")
+    ablate.add_argument("--batch-size", type=int, help="default: 128")
+    ablate.add_argument("--learning-rate", "--lr", type=float, help="the highest of the schedule (default: 0.1)")
+    ablate.add_argument(
+        "--workers", type=int, default=1, help="processes; 1 is this one (default: %(default)s), more are slower each"
+    )
+
     bench = command("bench", _bench, "time a network before and after fusion, beside PyTorch where it is installed")
     bench.add_argument("--model", default="RepVGG-A0", help="its name (default: %(default)s)")
     bench.add_argument("--batch", type=int, default=1, help="pictures in a batch (default: %(default)s)")
@@ -382,6 +406,31 @@ def _summary(options):
         f"{total['winograd_multiplications']:,} multiplications with Winograd F(2x2)"
     )
     _print(options, numbers, "\n".join(lines))
+    return 0
+
+
+def _ablate(options):
+    """Train the rows of the ablation tables."""
+    import contextlib
+
+    from repvgg_np.training import DataSource, Settings, ablate, find_rows, process_pool, summarise, table
+
+    rows = find_rows([name.strip() for name in options.rows.split(",") if name.strip()])
+    for name, value in (("seeds", options.seeds), ("workers", options.workers)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    given = {name: getattr(options, name) for name in ("epochs", "batch_size", "learning_rate")}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    for split in ("train", "test"):  # once, before any run: what is missing is said, or fetched, now
+        _load(options, split)
+    data = DataSource(options.data, options.data_dir, options.limit)
+    pool = contextlib.nullcontext() if options.workers == 1 else process_pool(options.workers, options.threads)
+    with pool as executor:
+        results = ablate(
+            options.folder, rows, range(options.seeds), options.model, settings, data, executor, options.workers
+        )
+    summary = summarise(results)
+    _print(options, {**summary, "results": results}, table(summary))
     return 0
 
 
