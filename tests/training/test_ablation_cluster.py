@@ -7,8 +7,7 @@ from repvgg_np.training import DataSource, Settings, ablate
 from tests.data.cifar_files import random_split, write_folder
 
 distributed = pytest.importorskip("distributed")
-# Dask's own: it warns of what its own libraries do, and of sockets that its processes close when they end.
-pytestmark = [pytest.mark.slow_without_jit, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.slow_without_jit
 TIMES = ("training_images_per_second", "images_per_second", "fused_images_per_second")
 
 
