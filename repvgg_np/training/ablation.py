@@ -7,7 +7,7 @@ processes, or a cluster's. Only the process that calls `ablate` writes the resul
 
 import dataclasses
 import sys
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from pathlib import Path
 
 from tqdm import tqdm
@@ -92,8 +92,8 @@ def ablate(
     Raises
     ------
     ValueError
-        If an argument is out of range, or the folder holds another ablation. If a run failed, after all others are
-        done, with the reason of the first.
+        If an argument is out of range, or the folder holds another ablation; if a worker died. If a run failed, after
+        all others are done, with the reason of the first.
     KeyboardInterrupt
         On Ctrl-C. What was begun is saved, and the same call goes on.
     """
@@ -126,7 +126,7 @@ def ablate(
             for run, outcome in _outcomes(waiting, executor, at_once, progress):
                 label = f"{run.row}, seed {run.settings.seed}"
                 if isinstance(outcome, Exception):
-                    failures.append(f"{label}: {outcome}")
+                    failures.append((f"{label}: {str(outcome) or type(outcome).__name__}", outcome))
                     line = f"{label}: failed: {outcome}"
                 else:
                     results.add(outcome)
@@ -139,7 +139,8 @@ def ablate(
             f"the ablation was interrupted, and is saved in {folder}: to go on, do the same again"
         ) from None
     if failures:
-        raise ValueError(f"{len(failures)} of {len(runs)} runs failed: {failures[0]}")
+        first, cause = failures[0]
+        raise ValueError(f"{len(failures)} of {len(runs)} runs failed: {first}") from cause
     return results.of(rows, seeds)
 
 
@@ -147,6 +148,8 @@ def _outcomes(waiting, executor, at_once, progress):
     """Yield each run with its numbers or the exception that ended it, in the order in which they end."""
     if executor is None:
         for run in waiting:
+            if progress:
+                tqdm.write(f"{run.row}, seed {run.settings.seed}:", file=sys.stderr)
             try:
                 yield run, run_one(run, progress)
             except ValueError as error:
@@ -160,10 +163,14 @@ def _outcomes(waiting, executor, at_once, progress):
                 running[executor.submit(run_one, run)] = run
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 run, error = running.pop(future), future.exception()
-                if error is not None and not isinstance(error, Exception):
-                    raise error  # KeyboardInterrupt
+                if error is not None and (isinstance(error, BrokenExecutor) or not isinstance(error, Exception)):
+                    raise error  # the executor has broken down; or KeyboardInterrupt
                 yield run, error or future.result()
-    except BaseException:
-        for future in running:
+    except BrokenExecutor as error:
+        raise ValueError(
+            f"a worker ended unexpectedly, perhaps for want of memory ({error}); what is done is saved: do the same "
+            "again, with fewer workers"
+        ) from error
+    finally:
+        for future in running:  # none is left unless this ends early
             future.cancel()
-        raise

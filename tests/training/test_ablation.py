@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +171,32 @@ def test_an_interrupted_worker_interrupts_the_whole_and_no_further_run_is_begun(
     with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt, match="do the same again"):
         run(tmp_path, data, executor=executor, at_once=1)
     assert begun == ["plain"]
+
+
+class Broken(ThreadPoolExecutor):
+    """An executor whose second worker has died: at once, or while it worked."""
+
+    def __init__(self, while_working):
+        super().__init__(1)
+        self.while_working, self.count = while_working, 0
+
+    def submit(self, function, *args):
+        self.count += 1
+        if self.count == 1:
+            return super().submit(function, *args)
+        if self.while_working:
+            return super().submit(self.die)
+        self.die()
+
+    def die(self):
+        raise BrokenExecutor("terminated abruptly")
+
+
+@pytest.mark.parametrize("while_working", [False, True])
+def test_a_worker_that_dies_is_reported_and_what_was_done_is_kept(while_working, tmp_path, data):
+    with pytest.raises(ValueError, match="a worker ended unexpectedly.*terminated abruptly.*fewer workers"):
+        run(tmp_path, data, executor=Broken(while_working), at_once=1)
+    assert [result["row"] for result in read_results(tmp_path / "results.csv")] == ["plain"]
 
 
 def test_ctrl_c_stops_a_worker_at_work_and_leaves_an_idle_one_alone(monkeypatch):
