@@ -4,4 +4,5 @@ import sys
 
 from repvgg_np.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # a worker process imports this file too, under another name
+    sys.exit(main())

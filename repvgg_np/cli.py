@@ -81,6 +81,7 @@ def _parser():
     train = command("train", _train, "train a network; writes checkpoints, history.csv, model.npz and curve.png")
     _add_data(train)
     train.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
+    train.add_argument("--variant", help="kind of its blocks, such as no-identity, acb or dbb (default: repvgg)")
     train.add_argument("--out", metavar="DIR", help="where to write (default: runs/MODEL-DATA)")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
     train.add_argument("--epochs", type=int, help="default: 20")
@@ -124,9 +125,34 @@ def _parser():
 
     summary = command("summary", _summary, "print layers, shapes, parameters and FLOPs of a network")
     summary.add_argument("model", nargs="?", help="its name; without it, one line for each network")
+    summary.add_argument("--variant", default="repvgg", help="kind of its blocks (default: %(default)s)")
     summary.add_argument("--size", type=int, help="height and width of the picture")
     summary.add_argument("--classes", type=int, help="how many classes")
     summary.add_argument("--form", choices=("training", "inference"), default="inference", help="default: %(default)s")
+
+    ablate = command("ablate", _ablate, "train the rows of the paper's ablation tables, and compare their order")
+    _add_data(ablate)
+    ablate.add_argument(
+        "--run",
+        dest="folder",
+        default="ablation",
+        metavar="DIR",
+        help="where to write and go on (default: %(default)s)",
+    )
+    ablate.add_argument(
+        "--rows",
+        default="branches,variants",
+        metavar="NAME,...",
+        help="kinds of blocks, or branches (table 6), variants (table 7), beyond (default: %(default)s)",
+    )
+    ablate.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
+    ablate.add_argument("--seeds", type=int, default=1, metavar="N", help="how many, from 0 (default: %(default)s)")
+    ablate.add_argument("--epochs", type=int, help="default: 20")
+    ablate.add_argument("--batch-size", type=int, help="default: 128")
+    ablate.add_argument("--learning-rate", "--lr", type=float, help="the highest of the schedule (default: 0.1)")
+    ablate.add_argument(
+        "--workers", type=int, default=1, help="processes; 1 is this one (default: %(default)s), more are slower each"
+    )
 
     bench = commands.add_parser("bench", help=BENCH, description=BENCH + ".")
     bench.usual = "inference"
@@ -208,9 +234,10 @@ def _train(options):
     names = [field.name for field in dataclasses.fields(Settings)]
     settings = Settings(**{name: value for name in names if (value := getattr(options, name)) is not None})
     name = find_model(options.model)
-    folder = Path(options.out or Path("runs") / f"{name}-{options.data}")
+    kind = {} if options.variant is None else {"variant": options.variant}
+    folder = Path(options.out or Path("runs") / "-".join([name, *kind.values(), options.data]))
     train_set, test_set = _load(options, "train"), _load(options, "test")
-    model = create_model(name, len(train_set.classes), settings.seed)
+    model = create_model(name, len(train_set.classes), settings.seed, **kind)
     result = train(model, train_set, test_set, settings, folder, options.resume)
     model.notes["settings"] = settings.as_dict()
     save(model, folder / "model.npz")
@@ -371,19 +398,51 @@ def _summary(options):
         ]
         _print(options, rows, "\n".join([head, *lines]))
         return 0
-    model = create_model(options.model, options.classes, None, form=options.form)
+    model = create_model(options.model, options.classes, None, form=options.form, variant=options.variant)
     costs = network_cost(model, options.size)
     total = {key: sum(getattr(c, key) for c in costs) for key in ("parameters", "flops", "winograd_multiplications")}
-    numbers = {"model": model.name, "form": model.form, **total, "layers": [vars(cost) for cost in costs]}
+    numbers = {
+        "model": model.name,
+        "variant": options.variant,
+        "form": model.form,
+        **total,
+        "layers": [vars(cost) for cost in costs],
+    }
+    kind = "" if options.variant == "repvgg" else f" with {options.variant} blocks"
     width = max(len(cost.kind) for cost in costs)
     lines = [f"{'layer':<10} {'':<{width}} {'output':>16} {'parameters':>12} {'FLOPs':>15}"]
     for cost in costs:
         shape = "x".join(map(str, cost.out_shape))
         lines.append(f"{cost.name:<10} {cost.kind:<{width}} {shape:>16} {cost.parameters:>12,} {cost.flops:>15,}")
     lines.append(
-        f"{model.name}, {model.form} form: {total['parameters']:,} parameters, "
+        f"{model.name}{kind}, {model.form} form: {total['parameters']:,} parameters, "
         f"{total['flops']:,} FLOPs (multiply-adds), "
         f"{total['winograd_multiplications']:,} multiplications with Winograd F(2x2)"
     )
     _print(options, numbers, "\n".join(lines))
+    return 0
+
+
+def _ablate(options):
+    """Train the rows of the ablation tables."""
+    import contextlib
+
+    from repvgg_np.training import DataSource, Settings, ablate, find_rows, process_pool, summarise, table
+
+    rows = find_rows([name.strip() for name in options.rows.split(",") if name.strip()])
+    for name, value in (("seeds", options.seeds), ("workers", options.workers)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    given = {name: getattr(options, name) for name in ("epochs", "batch_size", "learning_rate")}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    for split in ("train", "test"):  # once, before any run: what is missing is said, or fetched, now
+        _load(options, split)
+    data = DataSource(options.data, options.data_dir, options.limit)
+    pool = contextlib.nullcontext() if options.workers == 1 else process_pool(options.workers, options.threads)
+    with pool as executor:
+        results = ablate(
+            options.folder, rows, range(options.seeds), options.model, settings, data, executor, options.workers
+        )
+    summary = summarise(results)
+    _print(options, {**summary, "results": results}, table(summary))
     return 0

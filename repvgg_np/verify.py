@@ -1,27 +1,15 @@
 """Is the fused network the same function? Block by block, with a bound that rounding cannot exceed.
 
-Both forms of a block get the same input X, in inference mode. In exact arithmetic they are equal. In floating point,
-with s_b = gamma_b / sigma_b for the branches b = 3x3, 1x1, identity, let
-
-    S = |X| * (sum over b of |s_b W_b|)  +  c,          c = sum over b of (|beta_b| + |mu_b s_b|)
-
-* The branch form: each convolution is off by at most its bound E_b (`rounding.py`), and then multiplied by s_b. To
-  the terms of S it adds 5 roundings of `gamma / sqrt(var + eps)` and `beta - mean scale`, 2 of `scale x + shift`, 2 of
-  the additions of branches: together at most (sum over b of |s_b| E_b) (1 + gamma_9) + gamma_9 S.
-* The fused form: its kernel is off by at most gamma_6 of the sum over |s_b W_b| (4 roundings of `kernel scale`, 2 of
-  the additions), its bias by at most gamma_7 c; its convolution's bound takes both into account.
-
-ReLU brings numbers closer together, never apart. So the two differ by at most the sum of these two bounds, element by
-element. A difference above it is not rounding: the fusion, or a file, is wrong.
+Both forms of a block get the same input, in inference mode. In exact arithmetic they are equal; in floating point they
+differ by no more than `fusion_bound.py` proves. A difference above that is not rounding: the fusion, or a file, is
+wrong.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from repvgg_np.fuse import pad_1x1_to_3x3
-from repvgg_np.kernels import choose_algorithm
-from repvgg_np.rounding import absolute_convolution, convolution_bound, gamma, underflow_guard
+from repvgg_np.fusion_bound import fusion_bound
 
 
 @dataclass(frozen=True)
@@ -144,7 +132,8 @@ def verify_fusion(model, x, fused=None):
     if fused is not None:
         if getattr(fused, "form", None) != "inference":
             raise ValueError("fused must be in its inference form, got the training form")
-        if fused.config.block_shapes() != model.config.block_shapes() or fused.num_classes != model.num_classes:
+        same = fused.config.block_shapes() == model.config.block_shapes() and fused.config.block == model.config.block
+        if not same or fused.num_classes != model.num_classes:
             raise ValueError("fused must have the same blocks and classes as model, got another architecture")
     model.check_pictures(x)
     if len(x) == 0:
@@ -191,44 +180,6 @@ def check_statistics(model):
             raise ValueError(f"{name} must not be negative or NaN, got {array[~(array >= 0)][0]}: the file is damaged")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
-
-
-def fusion_bound(block, x):
-    """Compute the bound on the difference of a block's two forms, as in the text above.
-
-    Parameters
-    ----------
-    block : RepVGGBlock
-        In inference mode.
-    x : ndarray (N, C_in, H, W)
-
-    Returns
-    -------
-    bound : ndarray (N, C_out, H_out, W_out) float64
-    algorithm : str
-        Of the fused convolution.
-    """
-    stride, groups, dtype = (block.stride, block.stride), block.groups, x.dtype
-    branch_error, magnitude, constants = 0, 0, 0
-    for kernel, norm in block.convolutions():
-        scale = np.abs(norm.gamma.peek()) / np.sqrt(norm.running_var + norm.running_var.dtype.type(norm.eps))
-        padding = (kernel.shape[2] // 2, kernel.shape[3] // 2)
-        algorithm = choose_algorithm(x.shape, kernel.shape, stride, padding, groups)  # (of the identity, too)
-        own_bound = convolution_bound(x, kernel, stride, padding, groups, algorithm)
-        branch_error = branch_error + scale[:, None, None] * own_bound
-        scaled = np.abs(kernel) * scale[:, None, None, None]
-        magnitude = magnitude + (scaled if kernel.shape[2:] == (3, 3) else pad_1x1_to_3x3(scaled))
-        constants = constants + np.abs(norm.beta.peek()) + np.abs(norm.running_mean) * scale
-    constants = constants[:, None, None].astype(np.float64)
-    terms = absolute_convolution(x, magnitude, stride, (1, 1), groups) + constants + underflow_guard(dtype)
-    branch_error = branch_error * (1 + gamma(9, dtype)) + gamma(9, dtype) * terms
-
-    fused_kernel, _ = block.fold()
-    algorithm = choose_algorithm(x.shape, fused_kernel.shape, stride, (1, 1), groups)
-    rounded_before = {"magnitude": magnitude, "weight_roundings": 6, "bias": constants, "bias_roundings": 7}
-    fused_error = convolution_bound(x, fused_kernel, stride, (1, 1), groups, algorithm, **rounded_before)
-    # The magnitudes above went through roundings of their own: a dozen at most.
-    return (branch_error + fused_error) * (1 + gamma(12, dtype)), algorithm
 
 
 def _compare(name, block, x, out, fused_out):

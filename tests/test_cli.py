@@ -209,7 +209,7 @@ def test_a_checkpoint_of_another_model_is_refused(trained, monkeypatch, capsys):
 
 
 def test_help_describes_every_command(capsys):
-    for command in ("demo", "train", "evaluate", "fuse", "verify", "predict", "summary", "bench"):
+    for command in ("demo", "train", "evaluate", "fuse", "verify", "predict", "summary", "ablate", "bench"):
         code, out, _ = run(capsys, command, "--help")
         assert code == 0 and out.startswith(f"usage: repvgg-np {command}")
 

@@ -8,10 +8,11 @@ arithmetic, one with so large a unit roundoff, and so early an underflow, that n
 import numpy as np
 import pytest
 
-from repvgg_np import reference, rounding, verify
+from repvgg_np import fusion_bound, reference, rounding
 from repvgg_np.blocks import RepVGGBlock
 from repvgg_np.reference_winograd import TRANSFORMS
 from repvgg_np.rounding import absolute_convolution, convolution_bound, gamma, underflow_guard
+from tests.blocks.definitions import FOLDING, make_blocks, randomise
 
 ARITHMETICS = ["coarse", "real"]
 
@@ -78,35 +79,75 @@ class Arithmetic:
         return bound[:, :, :height, :width] * (1 + self.gamma(5 * depth_in + 100, "d"))
 
     def block_bound(self, block, x):
-        """Evaluate the text of `verify.py`."""
-        stride, dtype = (block.stride, block.stride), x.dtype
-        error, magnitude, constants = 0, np.zeros_like(block.fold()[0], float), 0
-        for kernel, norm in block.convolutions():
-            scale = np.abs(norm.gamma.data.astype(float)) / np.sqrt(
-                norm.running_var.astype(float) + dtype.type(norm.eps)
-            )
-            is_3x3 = kernel.shape[2] == 3
-            padding, middle = ((1, 1), slice(0, 3)) if is_3x3 else ((0, 0), slice(1, 2))
-            algorithm = verify.choose_algorithm(x.shape, kernel.shape, stride, padding, block.groups)
-            own = self.bound(x, kernel, stride, padding, block.groups, algorithm)
-            error = error + scale[:, None, None] * own
-            magnitude[:, :, middle, middle] += np.abs(kernel) * scale[:, None, None, None]
-            constants = constants + np.abs(norm.beta.data) + np.abs(norm.running_mean * scale)
-        constants = constants[:, None, None]
-        terms = self.absolute_convolution(x, magnitude.astype(dtype), stride, (1, 1), block.groups)
-        terms = terms * (1 + 2 * self.gamma(magnitude[0].size + 4, dtype)) + constants + float(self.guard(dtype))
-        error = error * (1 + self.gamma(9, dtype)) + self.gamma(9, dtype) * terms
-        kernel = block.fold()[0]
-        algorithm = verify.choose_algorithm(x.shape, kernel.shape, stride, (1, 1), block.groups)
-        fused = self.bound(x, kernel, stride, (1, 1), block.groups, algorithm, magnitude, 6, constants, 7)
-        return (error + fused) * (1 + self.gamma(12, dtype)), algorithm
+        """Evaluate the text of `fusion_bound.py`, step by step, from what the block says of itself."""
+        dtype, paths, folds = x.dtype, block.paths(), block.folds()
+        error = terms = 0
+        for path in paths:
+            found = x, 0
+            for step in path[:-1]:
+                own, passed, size, constants = self.step_bound(step, *found)
+                off = (own * (1 + self.gamma(7, dtype)) + passed + self.gamma(7, dtype) * size).astype(float)
+                ring = np.ones((off.shape[2] + 2, off.shape[3] + 2), bool)
+                ring[1:-1, 1:-1] = False
+                if step.border:
+                    off = np.pad(off, ((0, 0), (0, 0), (1, 1), (1, 1)))
+                    off[:, :, ring] = (self.gamma(7, dtype) * constants).reshape(1, -1, 1)
+                found = step.run(found[0]), off * (1 + self.gamma(12, dtype))
+            own, passed, size, _ = self.step_bound(path[-1], *found)
+            error, terms = error + own + passed, terms + size
+        rounds = len(paths) - 1 + (0 if path[-1].norm is None and paths[0][-1].norm is None else 7)
+        if block.after is not None:
+            scale, constants = self.scale_and_constants(block.after, dtype)
+            error, terms, rounds = scale * error, scale * terms + constants + float(self.guard(dtype)), rounds + 7
+        error = error * (1 + self.gamma(rounds, dtype)) + self.gamma(rounds, dtype) * terms
+        fused = fused_terms = most = 0
+        for path in folds:
+            found = x, None
+            for number, fold in enumerate(path):
+                (kernel, bias), counts = fold.kernel_and_bias(), fold.roundings()
+                magnitude, constants = fold.kernel_and_bias(absolute=True, guard=self.guard(dtype))
+                constants, padding = constants[:, None, None], (kernel.shape[2] // 2, kernel.shape[3] // 2)
+                geometry = (fold.stride,) * 2, padding, fold.groups
+                algorithm = fusion_bound.choose_algorithm(found[0].shape, kernel.shape, *geometry)
+                sizes = magnitude, counts[0], constants, counts[1]
+                off = self.bound(found[0], kernel, *geometry, algorithm, *sizes)
+                if found[1] is not None:
+                    off = off + self.made_up_for(found[1], magnitude.astype(float), geometry)
+                size, most = self.made_up_for(found[0], magnitude, geometry) + constants, max(most, counts[1])
+                if number < len(path) - 1:
+                    out = rounding.conv2d(found[0], kernel, bias, *geometry, relu=True)
+                    found = out, off * (1 + self.gamma(12, dtype))
+            fused, fused_terms = fused + off, fused_terms + size
+        rounds = len(folds) - 1
+        fused = fused * (1 + self.gamma(rounds, dtype)) + self.gamma(rounds, dtype) * fused_terms
+        return (error + fused) * (1 + self.gamma(5 + most, dtype))
+
+    def step_bound(self, step, x, off):
+        """Evaluate own, passed, S and c for a step that finds `x`, which is off by `off`."""
+        scale, constants = (1, 0) if step.norm is None else self.scale_and_constants(step.norm, x.dtype)
+        constants, geometry = constants + float(self.guard(x.dtype)), ((step.stride,) * 2, step.padding, step.groups)
+        algorithm = fusion_bound.choose_algorithm(x.shape, step.kernel.shape, *geometry)
+        own = scale * self.bound(x, step.kernel, *geometry, algorithm)
+        passed = 0
+        if isinstance(off, np.ndarray):
+            passed = scale * self.made_up_for(off, step.kernel.astype(float), geometry)
+        return own, passed, scale * self.made_up_for(x, step.kernel, geometry) + constants, constants
+
+    def made_up_for(self, x, kernel, geometry):
+        terms = self.absolute_convolution(x, kernel, *geometry)
+        return terms * (1 + 2 * self.gamma(kernel[0].size + 4, x.dtype))
+
+    def scale_and_constants(self, norm, dtype):
+        scale = np.abs(norm.gamma.data.astype(float)) / np.sqrt(norm.running_var.astype(float) + dtype.type(norm.eps))
+        constants = np.abs(norm.beta.data) + np.abs(norm.running_mean * scale)
+        return scale[:, None, None], constants[:, None, None]
 
 
 @pytest.fixture(params=ARITHMETICS)
 def arithmetic(request, monkeypatch):
     arithmetic = Arithmetic(request.param)
     if request.param == "coarse":
-        for module in (rounding, verify):
+        for module in (rounding, fusion_bound):
             monkeypatch.setattr(module, "gamma", arithmetic.gamma)
             monkeypatch.setattr(module, "underflow_guard", arithmetic.guard)
     return arithmetic
@@ -201,10 +242,49 @@ def test_what_was_rounded_before_is_given_by_name_alone():
 def test_the_bound_of_a_block_is_the_formula(shape, dtype, arithmetic, rng):
     block = random_block(shape, dtype, rng)
     x = rng.normal(size=(2, shape[0], 5, 3)).astype(dtype)
-    bound, algorithm = verify.fusion_bound(block, x)
-    expected, expected_algorithm = arithmetic.block_bound(block, x)
-    assert bound.dtype == np.float64 and algorithm == expected_algorithm
-    np.testing.assert_allclose(bound, expected, rtol=tolerance(dtype))
+    assert_is_the_formula(block, x, arithmetic)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 4, 1, 1), (4, 6, 1, 2), (3, 5, 2, 1)])
+@pytest.mark.parametrize("name", FOLDING)
+def test_the_bound_of_every_kind_of_block_is_the_formula(name, shape, dtype, arithmetic, rng):
+    for block in make_blocks(name, shape, rng, dtype):
+        randomise(block, rng).eval()
+        assert_is_the_formula(block, rng.normal(size=(2, block.in_channels, 5, 3)).astype(dtype), arithmetic)
+
+
+def assert_is_the_formula(block, x, arithmetic):
+    bound, algorithm = fusion_bound.fusion_bound(block, x)
+    fold = block.folds()[0][0]
+    kernel = fold.kernel_and_bias()[0]
+    geometry = (fold.stride,) * 2, (kernel.shape[2] // 2,) * 2, fold.groups
+    assert algorithm == fusion_bound.choose_algorithm(x.shape, kernel.shape, *geometry)
+    assert bound.dtype == np.float64
+    np.testing.assert_allclose(bound, arithmetic.block_bound(block, x), rtol=10 * tolerance(x.dtype))
+
+
+# By hand, of the kernel and of the bias. A batch norm: 4 and 5. Each addition: 1. A batch norm behind: 4 and 6.
+ROUNDINGS = [
+    ("repvgg", (4, 4, 1, 1), [(6, 7)]),
+    ("repvgg", (4, 6, 1, 1), [(5, 6)]),
+    ("plain", (4, 4, 1, 1), [(4, 5)]),
+    ("no-1x1", (4, 4, 1, 1), [(5, 6)]),
+    ("post-addition-bn", (4, 4, 1, 1), [(2 + 4, 2 + 6)]),
+    ("diracnet", (4, 4, 1, 1), [(4, 6)]),
+    ("acb", (4, 4, 2, 1), [(6, 7)]),
+    ("residual-reorg", (4, 4, 1, 1), [(4, 5), (4, 5), (0, 0)]),
+    # Two batch norms, and the 4 channels (in a group 2) between, each at 9 pixels for the bias; then 3 additions.
+    ("dbb", (4, 4, 1, 1), [(4 + 4 + 4 + 3, 5 + 4 + 4 * 9 + 1 + 3)]),
+    ("dbb", (4, 8, 1, 2), [(4 + 4 + 4 + 3, 5 + 4 + 4 * 9 + 1 + 3)]),
+    ("mobileone", (4, 4, 1, 1), [(4 + 5, 5 + 5)]),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "expected"), ROUNDINGS)
+def test_the_roundings_of_a_fold_are_counted(name, shape, expected, rng):
+    block = make_blocks(name, shape, rng)[0]
+    assert [fold.roundings() for path in block.folds() for fold in path] == expected
 
 
 def random_block(shape, dtype, rng):
@@ -243,3 +323,24 @@ def test_underflow_is_covered_by_the_guard_alone(dtype):
         exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble))
         assert (np.abs(out - exact) <= convolution_bound(x, weight, (1, 1), (1, 1), 1, algorithm)).all()
         assert dtype == np.float64 or (out != exact).any()
+
+
+def test_a_folded_product_that_underflows_is_covered_by_the_guard(rng):
+    # The first kernel times its scale vanishes, though the second scale would make much of it.
+    (block,) = make_blocks("dbb", (2, 2, 1, 1), rng, np.float32)
+    state = randomise(block, rng).eval().state_dict()
+    for name, array in state.items():
+        if name == "dbb_avg.conv.weight":
+            array[...] = 1e-10
+        elif name == "dbb_avg.bn.bn.weight":
+            array[...] = 1e-36
+        elif name == "dbb_avg.avgbn.weight":
+            array[...] = 1e30
+        elif name.endswith(("weight", "bias", "running_mean")):
+            array[...] = 0
+    block.load_state_dict(state)
+    x = np.full((1, 2, 4, 4), 1e25, np.float32)
+    (kernel, _), out = block.fold(), block(x)
+    bound, _ = fusion_bound.fusion_bound(block, x)
+    assert (kernel == 0).all() and (out[:, :, 1:-1, 1:-1] > 0).all()
+    assert (np.abs(out - block.fused().eval()(x)) <= bound).all()

@@ -53,17 +53,29 @@ def network_cost(model, size=None):
         raise ValueError(f"size must be an integer of at least 1, got {size!r}")
     costs = []
     for name, block in model.blocks():
+        flops, winograd = _block_cost(block, size)
         size = (size - 1) // block.stride + 1
-        pairs = size * size * block.out_channels * block.in_channels // block.groups
-        taps = 9 * pairs
-        winograd = taps * 4 // 9 if block.stride == 1 else taps
-        pointwise = pairs if model.form == "training" else 0
         kind = f"{block.in_channels}->{block.out_channels}, stride {block.stride}"
         kind += f", groups {block.groups}" if block.groups > 1 else ""
         shape = (block.out_channels, size, size)
-        costs.append(LayerCost(name, kind, shape, block.count_parameters(), taps + pointwise, winograd + pointwise))
+        costs.append(LayerCost(name, kind, shape, block.count_parameters(), flops, winograd))
     parameters = model.linear.count_parameters()
     products = model.linear.weight.peek().size
     kind = f"{products // model.num_classes}->{model.num_classes}"
     costs.append(LayerCost("linear", kind, (model.num_classes,), parameters, products, products))
     return costs
+
+
+def _block_cost(block, size):
+    """Return the FLOPs and the Winograd multiplications of all convolutions of a block, on a picture of this size."""
+    flops = winograd = 0
+    for path in block.paths():
+        height = size
+        for step in path:
+            height = (height - 1) // step.stride + 1
+            if step.multiplies:
+                products = height * height * step.kernel.size
+                fast = step.kernel.shape[2:] == (3, 3) and step.stride == 1
+                flops += products
+                winograd += products * 4 // 9 if fast else products
+    return flops, winograd

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from repvgg_np.blocks.step import Step
 from repvgg_np.fuse import fold_batch_norm
 from repvgg_np.layers import BatchNorm2d, Conv2d, Layer
 
@@ -31,6 +32,11 @@ class ConvBatchNorm(Layer):
     def backward(self, grad_out):
         """Pass the gradient back through both."""
         return self.conv.backward(self.bn.backward(grad_out))
+
+    def steps(self):
+        """Return what it consists of, for a block that describes itself: one step."""
+        conv = self.conv
+        return [Step(conv.weight.peek(), self.bn, conv.stride[0], conv.padding, conv.groups)]
 
 
 def fold_bn(kernel, bn):

@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from repvgg_np.blocks.block import Block
 from repvgg_np.blocks.conv_batch_norm import ConvBatchNorm, fold_bn
+from repvgg_np.blocks.step import path_of
 from repvgg_np.blocks.together import Together
 from repvgg_np.fuse import fuse_branches, identity_kernel
-from repvgg_np.layers import BatchNorm2d, Conv2d, Layer, ReLU, relu_backward
+from repvgg_np.layers import BatchNorm2d, Conv2d, ReLU, relu_backward
 
 
-class RepVGGBlock(Layer):
+class RepVGGBlock(Block):
     """The training form: `ReLU(BN3(X * W3) + BN1(X * W1) + BN0(X))`.
 
     The identity branch exists where input and output have the same shape: as many channels, and stride 1.
@@ -33,10 +35,9 @@ class RepVGGBlock(Layer):
     """
 
     def __init__(self, in_channels, out_channels, stride=1, groups=1, *, rng, dtype=np.float32):
-        super().__init__()
-        self.in_channels, self.out_channels, self.stride, self.groups = in_channels, out_channels, stride, groups
-        same_shape = in_channels == out_channels and stride == 1
-        self.identity = self.add_child("rbr_identity", BatchNorm2d(out_channels, dtype=dtype)) if same_shape else None
+        super().__init__(in_channels, out_channels, stride, groups)
+        there = self.same_shape
+        self.identity = self.add_child("rbr_identity", BatchNorm2d(out_channels, dtype=dtype)) if there else None
         dense = ConvBatchNorm(in_channels, out_channels, 3, stride, 1, groups, rng=rng, dtype=dtype)
         self.dense = self.add_child("rbr_dense", dense)
         pointwise = ConvBatchNorm(in_channels, out_channels, 1, stride, 0, groups, rng=rng, dtype=dtype)
@@ -87,6 +88,11 @@ class RepVGGBlock(Layer):
             pairs.append((unit, self.identity))
         return pairs
 
+    def paths(self):
+        """Return each branch as a path of one step."""
+        branches = [self.dense, self.pointwise] + ([] if self.identity is None else [self.identity])
+        return [path_of(branch, self.groups) for branch in branches]
+
     def branches(self):
         """Return the (kernel, bias) of each branch, its batch norm written into the kernel: equation 3."""
         return [fold_bn(kernel, bn) for kernel, bn in self.convolutions()]
@@ -100,12 +106,13 @@ class RepVGGBlock(Layer):
         return FusedRepVGGBlock(*self.fold(), self.stride, self.groups)
 
 
-class FusedRepVGGBlock(Layer):
+class FusedRepVGGBlock(Block):
     """The inference form: `ReLU(X * W + b)`, a 3x3 convolution with a bias.
 
     Parameters
     ----------
     kernel : ndarray (C_out, C_in / groups, 3, 3)
+        Or of another odd size K x K; the padding is K // 2, so that the picture keeps its size but for the stride.
     bias : ndarray (C_out,)
     stride, groups : int
 
@@ -115,13 +122,16 @@ class FusedRepVGGBlock(Layer):
         In a state dict "rbr_reparam".
     """
 
+    reparam_name = "rbr_reparam"
+
     def __init__(self, kernel, bias, stride=1, groups=1):
-        super().__init__()
-        out_channels, depth_in = kernel.shape[:2]
-        self.in_channels, self.out_channels, self.stride, self.groups = depth_in * groups, out_channels, stride, groups
-        conv = Conv2d(self.in_channels, out_channels, 3, stride, 1, groups, True, rng=None, dtype=kernel.dtype)
+        out_channels, depth_in, size, _ = kernel.shape
+        super().__init__(depth_in * groups, out_channels, stride, groups)
+        conv = Conv2d(
+            self.in_channels, out_channels, size, stride, size // 2, groups, True, rng=None, dtype=kernel.dtype
+        )
         conv.load_state_dict({"weight": kernel, "bias": bias})
-        self.reparam = self.add_child("rbr_reparam", conv)
+        self.reparam = self.add_child(self.reparam_name, conv)
         self._out = None
 
     def forward(self, x):
@@ -135,6 +145,10 @@ class FusedRepVGGBlock(Layer):
         if self._out is None:
             raise ValueError("backward needs a forward pass in training mode before it")
         return self.reparam.backward(relu_backward(grad_out, self._out))
+
+    def paths(self):
+        """Return its one step (but for the bias)."""
+        return [path_of(self.reparam)]
 
     def forget(self):
         """Drop the output that was kept for `backward`."""

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from repvgg_np.blocks import DEFAULT
 from repvgg_np.interop import read_npz, save_npz
 from repvgg_np.models.registry import CONFIGS
 from repvgg_np.models.repvgg import RepVGG, RepVGGConfig
@@ -77,12 +78,13 @@ def _build(facts, numbers):
         {int(number): groups for number, groups in stored["groups"].items()},
         stored["input_size"],
         stored["num_classes"],
+        stored.get("block", DEFAULT),  # files from before there were variants don't say
     )
-    # Before memory is asked for: the 3x3 kernels alone must not be more than the file holds.
+    # Before memory is asked for: the kernels alone must not be more than the file holds.
     if config.count_kernel_numbers() > numbers:
         raise ValueError(f"it describes a network of more than the {numbers} numbers that it holds")
     name = facts["model"]
-    if name is not None and CONFIGS.get(name) != config:
+    if name is not None and (name not in CONFIGS or dataclasses.replace(CONFIGS[name], block=config.block) != config):
         raise ValueError(f"it says that it is a {name}, but describes another architecture")
     if facts["dtype"] not in ("float32", "float64"):
         raise ValueError(f"dtype must be float32 or float64, got {facts['dtype']!r}")

@@ -1,9 +1,11 @@
 """All networks by name."""
 
+import dataclasses
 import difflib
 
 import numpy as np
 
+from repvgg_np.blocks import DEFAULT
 from repvgg_np.models.repvgg import GROUPED_LAYERS, RepVGG, RepVGGConfig
 
 # Table 3 of the paper: the width multipliers a (stages 1 to 4) and b (stage 5).
@@ -75,7 +77,7 @@ def find_model(name):
     raise ValueError(f"name must be a known model, got {name!r}{offers}")
 
 
-def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="training"):
+def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="training", variant=DEFAULT):
     """Make a network with freshly drawn weights.
 
     Parameters
@@ -89,6 +91,8 @@ def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="trai
     dtype : dtype
         float32 or float64.
     form : {"training", "inference"}
+    variant : str
+        Of which kind its blocks are: a name in `blocks.VARIANTS`, such as "no-identity" or "dbb".
 
     Returns
     -------
@@ -103,6 +107,7 @@ def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="trai
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     rng = None if seed is None else np.random.default_rng(seed)
-    model = RepVGG(CONFIGS[name], num_classes, rng=rng, dtype=dtype, form=form)
+    config = dataclasses.replace(CONFIGS[name], block=variant)
+    model = RepVGG(config, num_classes, rng=rng, dtype=dtype, form=form)
     model.name = name
     return model

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from repvgg_np.blocks import FusedRepVGGBlock, RepVGGBlock
+from repvgg_np.blocks import DEFAULT, Block, find_variant
 from repvgg_np.layers import GlobalAvgPool, Layer, Linear, Sequential
 
 # The layers that have groups in the g2 and g4 models: every second one from the third on, of 28 (section 3.4).
@@ -29,6 +29,8 @@ class RepVGGConfig:
         The height and width of the pictures that it is made for.
     num_classes : int
         How many classes it has unless told otherwise.
+    block : str
+        Of which kind its blocks are: a name in `blocks/variants.py`.
     """
 
     depths: tuple
@@ -37,6 +39,7 @@ class RepVGGConfig:
     groups: dict = field(default_factory=dict)
     input_size: int = 224
     num_classes: int = 1000
+    block: str = DEFAULT
 
     def __post_init__(self):
         """Refuse what describes no network."""
@@ -47,9 +50,10 @@ class RepVGGConfig:
         numbers = (*self.depths, *self.widths, *self.strides, *self.groups.values(), self.input_size, self.num_classes)
         if not all(isinstance(number, int) and number >= 1 for number in numbers):
             raise ValueError(f"every number of a config must be an integer of at least 1, got {self}")
+        find_variant(self.block)
 
     def block_shapes(self):
-        """Return `(in_channels, out_channels, stride, groups)` of every block, in order."""
+        """Return `(in_channels, out_channels, stride, groups)` of every layer, in order: most often a block each."""
         shapes, in_channels = [], 3
         for depth, width, stride in zip(self.depths, self.widths, self.strides, strict=True):
             for i in range(depth):
@@ -58,8 +62,9 @@ class RepVGGConfig:
         return shapes
 
     def count_kernel_numbers(self):
-        """Return how many numbers the 3x3 kernels of all blocks hold."""
-        return sum(9 * c_in * c_out // groups for c_in, c_out, _, groups in self.block_shapes())
+        """Return how many numbers the kernels of all blocks hold at least, in either form."""
+        kernel_numbers = find_variant(self.block).kernel_numbers
+        return sum(kernel_numbers(*shape) for shape in self.block_shapes())
 
 
 class RepVGG(Layer):
@@ -75,7 +80,7 @@ class RepVGG(Layer):
     dtype : dtype
         float32 or float64.
     form : {"training", "inference"}
-        Blocks of three branches, or of one convolution.
+        Blocks of branches, or of one convolution.
 
     Attributes
     ----------
@@ -87,7 +92,7 @@ class RepVGG(Layer):
     Raises
     ------
     ValueError
-        If there is no class, or no such form.
+        If there is no class, or no such form (blocks with ReLU in their branches have no inference form).
     """
 
     def __init__(self, config, num_classes=None, *, rng, dtype=np.float32, form="training"):
@@ -102,9 +107,9 @@ class RepVGG(Layer):
         self.stages = []
         shapes = iter(config.block_shapes())
         for stage, depth in enumerate(config.depths):
-            blocks = [self._block(*next(shapes), rng) for _ in range(depth)]
+            blocks = self._blocks([next(shapes) for _ in range(depth)], rng)
             # The official code has the first stage's only block by itself, and the others in chains.
-            part = blocks[0] if stage == 0 and depth == 1 else Sequential(*blocks)
+            part = blocks[0] if stage == 0 and len(blocks) == 1 else Sequential(*blocks)
             self.stages.append(self.add_child(f"stage{stage}", part))
         self.pool = GlobalAvgPool()
         self.add_child("gap", self.pool)
@@ -112,12 +117,14 @@ class RepVGG(Layer):
         if form == "inference":
             self.eval()
 
-    def _block(self, in_channels, out_channels, stride, groups, rng):
-        """Make one block in this network's form."""
+    def _blocks(self, shapes, rng):
+        """Make the blocks of one stage in this network's form."""
+        variant = find_variant(self.config.block)
         if self.form == "training":
-            return RepVGGBlock(in_channels, out_channels, stride, groups, rng=rng, dtype=self.dtype)
-        kernel = np.zeros((out_channels, in_channels // groups, 3, 3), self.dtype)
-        return FusedRepVGGBlock(kernel, np.zeros(out_channels, self.dtype), stride, groups)
+            return variant.training(shapes, rng=rng, dtype=self.dtype)
+        if variant.inference is None:
+            raise ValueError(f"form must be training for the variant {self.config.block}, which does not fold")
+        return variant.inference(shapes, dtype=self.dtype)
 
     def forward(self, x):
         """Classify: (N, 3, H, W) -> (N, num_classes), the logits."""
@@ -163,15 +170,26 @@ class RepVGG(Layer):
 
     def blocks(self):
         """Return `(name, block)` of every block, in the order in which a picture passes through them."""
-        kinds = (RepVGGBlock, FusedRepVGGBlock)
-        return [(name, layer) for name, layer in self.named_layers() if isinstance(layer, kinds)]
+        return [(name, layer) for name, layer in self.named_layers() if isinstance(layer, Block)]
 
     def fused(self):
-        """Return the inference form, a new network."""
+        """Return the inference form, a new network.
+
+        Raises
+        ------
+        ValueError
+            If a block does not fold; the message names it and says why.
+        """
+        fused_blocks = {}
+        for name, block in self.blocks():
+            try:
+                fused_blocks[name] = block.fused()
+            except ValueError as error:
+                raise ValueError(f"{name} cannot be fused: {error}") from error
         twin = RepVGG(self.config, self.num_classes, rng=None, dtype=self.dtype, form="inference")
         twin.name, twin.notes = self.name, dict(self.notes)
         state = {f"linear.{name}": array for name, array in self.linear.state_dict().items()}
-        for name, block in self.blocks():
-            state.update({f"{name}.{part}": array for part, array in block.fused().state_dict().items()})
+        for name, block in fused_blocks.items():
+            state.update({f"{name}.{part}": array for part, array in block.state_dict().items()})
         twin.load_state_dict(state)
         return twin

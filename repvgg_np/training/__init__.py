@@ -3,6 +3,9 @@
 Begin with `loop.py`.
 """
 
+from repvgg_np.training.ablation import ROWS, ablate, find_rows
+from repvgg_np.training.ablation_results import RESULTS_FILE, read_results, summarise, table
+from repvgg_np.training.ablation_run import DataSource, process_pool
 from repvgg_np.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from repvgg_np.training.errors import TrainingDiverged, TrainingInterrupted
 from repvgg_np.training.evaluate import Evaluation, evaluate
@@ -22,10 +25,13 @@ __all__ = [
     "COLUMNS",
     "DECAYS",
     "HISTORY_FILE",
+    "RESULTS_FILE",
+    "ROWS",
     "SCHEDULES",
     "SGD",
     "TIMING_COLUMNS",
     "Checkpoint",
+    "DataSource",
     "Evaluation",
     "History",
     "Position",
@@ -33,16 +39,22 @@ __all__ = [
     "TrainingDiverged",
     "TrainingInterrupted",
     "TrainingResult",
+    "ablate",
     "cosine",
     "cross_entropy",
     "describe_run",
     "evaluate",
+    "find_rows",
     "load_checkpoint",
     "make_schedule",
     "mixup",
     "one_cycle",
+    "process_pool",
     "read_history",
+    "read_results",
     "save_checkpoint",
     "softmax",
+    "summarise",
+    "table",
     "train",
 ]

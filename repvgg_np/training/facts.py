@@ -5,6 +5,8 @@ import hashlib
 
 import numpy as np
 
+from repvgg_np.blocks import DEFAULT
+
 
 def describe_run(model, train_set, test_set, mean, std):
     """Describe what a run's result depends on, besides its settings.
@@ -23,6 +25,8 @@ def describe_run(model, train_set, test_set, mean, std):
         can hold.
     """
     config = dataclasses.asdict(model.config) if dataclasses.is_dataclass(getattr(model, "config", None)) else {}
+    if config.get("block") == DEFAULT:
+        del config["block"]  # checkpoints from before there were variants don't say
     return {
         "model": model.name,
         "architecture": ", ".join(f"{name} {value}" for name, value in config.items()) or type(model).__name__,

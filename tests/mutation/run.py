@@ -31,12 +31,19 @@ ROOT = Path(__file__).parents[2]
 # half a minute, and kills nothing that the others don't.
 QUICK = "not (hostile or hundredth or idle or correct_fusion)"
 BATCH_NORM = "tests/kernels/test_batch_norm.py"
-BLOCK_BOUND = "tests/test_rounding.py::test_the_bound_of_a_block_is_the_formula"
 TESTS = {
     "repvgg_np/fuse.py": ["tests/test_fuse.py"],
     "repvgg_np/fuse_gradient.py": ["tests/test_fuse_gradient.py"],
     "repvgg_np/rounding.py": ["tests/test_rounding.py"],
-    "repvgg_np/verify.py": [BLOCK_BOUND, "tests/test_verify.py", "-k", QUICK],
+    "repvgg_np/fuse_sequence.py": ["tests/test_fuse_sequence.py"],
+    "repvgg_np/blocks/step.py": [
+        "tests/test_rounding.py",
+        "tests/blocks/test_variants.py",
+        "-k",
+        f"{QUICK} and not gradients",
+    ],
+    "repvgg_np/fusion_bound.py": ["tests/test_rounding.py", "tests/test_verify.py", "-k", QUICK],
+    "repvgg_np/verify.py": ["tests/test_verify.py", "-k", QUICK],
     "repvgg_np/kernels/batch_norm.py": [BATCH_NORM],
     "repvgg_np/layers/batch_norm.py": [
         BATCH_NORM,

@@ -1,0 +1,225 @@
+"""The results of an ablation: one line of a CSV file for each run, and the table that is made of them."""
+
+import csv
+import io
+import json
+import statistics
+from pathlib import Path
+
+from repvgg_np.analysis import ABLATION_TOP_1, spearman
+from repvgg_np.atomic import atomic_write
+from repvgg_np.training.facts import differences
+
+RESULTS_FILE, FACTS_FILE = "results.csv", "ablation.json"
+COLUMNS = {
+    "row": str,  # the kind of block
+    "seed": int,
+    "epochs": int,
+    "parameters": int,  # of the training form
+    "fused_parameters": int,  # empty, like everything else of the fused form, where the row does not fold
+    "test_accuracy": float,  # after the last epoch, from 0 to 1
+    "fused_test_accuracy": float,
+    "changed_predictions": int,  # how many test pictures the two forms classify differently
+    "training_images_per_second": float,  # the median over the epochs
+    "images_per_second": float,  # evaluation, in training form (as in table 6), the batches' preparation included
+    "fused_images_per_second": float,
+}
+
+
+class Results:
+    """The runs that are done, in memory and in a file that is rewritten, whole, with each of them.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the file.
+    facts : dict
+        What all runs have in common, as JSON can hold it. Kept beside the results, and compared.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    rows : list of dict
+        Keyed by `COLUMNS`, in the order in which the runs ended.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds results of other facts, or a file cannot be read or written.
+    """
+
+    def __init__(self, folder, facts):
+        self.path = Path(folder) / RESULTS_FILE
+        facts_path = Path(folder) / FACTS_FILE
+        if facts_path.exists():
+            try:
+                before = dict(json.loads(facts_path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                raise ValueError(f"cannot read {facts_path}: {error}") from error
+            if before != facts:
+                different = differences(_flat(before), _flat(facts))
+                raise ValueError(f"{folder} holds another ablation: {different}; choose another folder")
+        else:
+            with atomic_write(facts_path) as file:
+                file.write(json.dumps(facts, indent=1).encode())
+        self.rows = read_results(self.path) if self.path.exists() else []
+
+    def has(self, row, seed):
+        """Return whether there is a result for this row and seed."""
+        return any(result["row"] == row and result["seed"] == seed for result in self.rows)
+
+    def add(self, result):
+        """Add one run; when this returns, it is on the disk.
+
+        Parameters
+        ----------
+        result : dict
+            Keyed by `COLUMNS`.
+
+        Raises
+        ------
+        ValueError
+            If it has other columns, or the file cannot be written.
+        """
+        if set(result) != set(COLUMNS):
+            raise ValueError(f"result must have the columns {', '.join(COLUMNS)}, got {', '.join(map(str, result))}")
+        rows = [*self.rows, {name: result[name] for name in COLUMNS}]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with atomic_write(self.path) as file:
+            file.write(text.getvalue().encode())
+        self.rows = rows
+
+    def of(self, rows, seeds):
+        """Return only the results of these rows and seeds, row by row, as dicts.
+
+        Parameters
+        ----------
+        rows : sequence of str
+        seeds : sequence of int
+
+        Returns
+        -------
+        list of dict
+        """
+        found = {(result["row"], result["seed"]): result for result in self.rows}
+        return [found[row, seed] for row in rows for seed in dict.fromkeys(seeds) if (row, seed) in found]
+
+
+def read_results(path):
+    """Read a results file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    list of dict
+        Keyed by `COLUMNS`; None where a field is empty.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or is something else.
+    """
+    try:
+        lines = list(csv.reader(Path(path).read_text(encoding="utf-8").splitlines()))
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} holds no results of an ablation: {error}") from error
+    if not lines or lines[0] != list(COLUMNS):
+        raise ValueError(f"{path} holds no results of an ablation: its first line must be {','.join(COLUMNS)}")
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            fields = zip(COLUMNS.items(), line, strict=True)
+            rows.append({name: kind(field) if field else None for (name, kind), field in fields})
+        except ValueError as error:
+            raise ValueError(f"line {number} of {path} must be {len(COLUMNS)} fields, got {line}") from error
+    return rows
+
+
+def summarise(results):
+    """Take the mean and the standard deviation over the seeds of each row, and compare the order with the paper's.
+
+    Parameters
+    ----------
+    results : list of dict
+        From `ablate`.
+
+    Returns
+    -------
+    dict
+        "rows": for each row a dict of "row", "seeds" (how many), "parameters", "fused_parameters", "test_accuracy" and
+        "deviation" (of a sample; None of one seed), "changed_predictions" (of all seeds), the three speeds (medians),
+        and "paper_top_1" (None beyond the paper's tables). "spearman": the rank correlation of the mean accuracies with
+        the paper's, over the rows that it has; None of fewer than two.
+    """
+    rows = []
+    for row in dict.fromkeys(result["row"] for result in results):
+        own = [result for result in results if result["row"] == row]
+        accuracies = [result["test_accuracy"] for result in own]
+        summary = {"row": row, "seeds": len(own)}
+        summary |= {name: own[0][name] for name in ("parameters", "fused_parameters")}
+        summary["test_accuracy"] = statistics.fmean(accuracies)
+        summary["deviation"] = statistics.stdev(accuracies) if len(own) > 1 else None
+        folds = own[0]["fused_parameters"] is not None
+        summary["changed_predictions"] = sum(result["changed_predictions"] for result in own) if folds else None
+        for name in ("training_images_per_second", "images_per_second", "fused_images_per_second"):
+            values = [result[name] for result in own if result[name] is not None]
+            summary[name] = statistics.median(values) if values else None
+        summary["paper_top_1"] = ABLATION_TOP_1.get(row)
+        rows.append(summary)
+    known = [summary for summary in rows if summary["paper_top_1"] is not None]
+    order = None
+    if len(known) > 1:
+        order = spearman([s["test_accuracy"] for s in known], [s["paper_top_1"] for s in known])
+    return {"rows": rows, "spearman": order}
+
+
+def table(summary):
+    """Write a summary as text: a line for each row, then how its order compares with the paper's.
+
+    Parameters
+    ----------
+    summary : dict
+        From `summarise`.
+
+    Returns
+    -------
+    str
+    """
+    lines = [
+        f"{'row':<20} {'seeds':>5} {'test accuracy':>16} {'paper':>7} {'parameters':>12} {'fused':>12} "
+        f"{'changed':>8} {'train im/s':>11} {'im/s':>8} {'fused im/s':>11}"
+    ]
+    for row in summary["rows"]:
+        accuracy = f"{row['test_accuracy']:.2%}"
+        if row["deviation"] is not None:
+            accuracy += f" +- {100 * row['deviation']:.2f}"
+        paper = "" if row["paper_top_1"] is None else f"{row['paper_top_1']:.2f}"
+        lines.append(
+            f"{row['row']:<20} {row['seeds']:>5} {accuracy:>16} {paper:>7} {row['parameters']:>12,} "
+            f"{_shown(row['fused_parameters']):>12} {_shown(row['changed_predictions']):>8} "
+            f"{_shown(row['training_images_per_second']):>11} {_shown(row['images_per_second']):>8} "
+            f"{_shown(row['fused_images_per_second']):>11}"
+        )
+    lines.append("paper: top-1 in percent on ImageNet (RepVGG-B0, 120 epochs): only the order can be compared")
+    if summary["spearman"] is not None:
+        lines.append(f"Spearman's rank correlation with the paper's order: {summary['spearman']:.2f}")
+    return "\n".join(lines)
+
+
+def _shown(number):
+    """Return a number without decimals, or a dash for none."""
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def _flat(facts):
+    """Put the settings beside the other facts, so that a difference is shown by its name."""
+    settings = facts.get("settings")
+    return {**facts, **settings, "settings": None} if isinstance(settings, dict) else facts
