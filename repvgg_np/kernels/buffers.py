@@ -18,7 +18,7 @@ SMALLEST = 32 * 1024  # bytes: what is smaller comes from memory that the C libr
 ALIGNMENT = 64  # bytes: no register is loaded from two lines of the cache
 LONGEST_IDLE = 4096  # how many arrays are made before a block that nobody wanted is given back
 
-_blocks = {}  # by size: lists of [memory, number of the call that last gave it out]
+_blocks = {}  # by size: lists of [memory, its first aligned byte, number of the call that last gave it out]
 _calls = 0
 _lock = threading.Lock()
 
@@ -28,7 +28,7 @@ def _references(blocks, index):
     return sys.getrefcount(blocks[index][0])
 
 
-_FREE = _references([[np.empty(1, np.uint8), 0]], 0)  # to a block that nobody looks at
+_FREE = _references([[np.empty(1, np.uint8), 0, 0]], 0)  # to a block that nobody looks at
 
 
 def empty(shape, dtype):
@@ -42,26 +42,21 @@ def empty(shape, dtype):
     Returns
     -------
     ndarray
-        C-contiguous, and aligned to 64 bytes.
+        C-contiguous; unless it is small, aligned to 64 bytes.
     """
     dtype = np.dtype(dtype)
     size = dtype.itemsize
     for length in shape:
         size *= int(length)
     if size < SMALLEST:
-        return _aligned(np.empty(size + ALIGNMENT, np.uint8), size, shape, dtype)
+        return np.empty(shape, dtype)
     with _lock:
-        return _aligned(_find(size + ALIGNMENT), size, shape, dtype)
-
-
-def _aligned(memory, size, shape, dtype):
-    """View `size` bytes of a block, from the first aligned one on, as an array."""
-    skip = -memory.ctypes.data % ALIGNMENT
-    return memory[skip : skip + size].view(dtype).reshape(shape)
+        memory, skip, _ = _find(size + ALIGNMENT)
+        return memory[skip : skip + size].view(dtype).reshape(shape)
 
 
 def _find(size):
-    """Return the memory of a free block of at least `size` bytes; make one if there is none."""
+    """Return a free block of at least `size` bytes; make one if there is none."""
     global _calls
     _calls += 1
     step = 1 << max(0, size.bit_length() - 3)
@@ -70,12 +65,13 @@ def _find(size):
     for index in range(len(blocks)):
         if _references(blocks, index) == _FREE:
             blocks.append(blocks.pop(index))  # those that were given out last are the last to be asked again
-            blocks[-1][1] = _calls
-            return blocks[-1][0]
+            blocks[-1][2] = _calls
+            return blocks[-1]
     for others in _blocks.values():
-        others[:] = [block for block in others if _calls - block[1] <= LONGEST_IDLE]
-    blocks.append([np.empty(size, np.uint8), _calls])
-    return blocks[-1][0]
+        others[:] = [block for block in others if _calls - block[2] <= LONGEST_IDLE]
+    memory = np.empty(size, np.uint8)
+    blocks.append([memory, -memory.ctypes.data % ALIGNMENT, _calls])
+    return blocks[-1]
 
 
 def kept_bytes():

@@ -7,6 +7,8 @@ There are three algorithms, each explained in its own file, and one rule that ch
     im2col      everything else
 """
 
+import functools
+
 import numpy as np
 
 from repvgg_np.kernels import buffers, convolution_backward, depthwise, im2col, winograd, winograd_backward
@@ -169,6 +171,7 @@ def output_size(size, kernel_size, stride, padding):
     return tuple((size[i] + 2 * padding[i] - kernel_size[i]) // stride[i] + 1 for i in (0, 1))
 
 
+@functools.lru_cache(maxsize=4096)
 def choose_algorithm(x_shape, weight_shape, stride, padding, groups):
     """Return the name of the algorithm for a convolution.
 

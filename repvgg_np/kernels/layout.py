@@ -45,6 +45,8 @@ def plain_memory(a):
 
     Numba compiles a kernel anew for a read-only array; a copy is cheaper.
     """
+    if a.flags.carray:  # all three
+        return a
     return np.require(a, requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
 
 
@@ -94,6 +96,8 @@ def as_pair(name, value, least):
     ValueError
         If `value` is neither, or too small.
     """
+    if type(value) is int and value >= least:  # most often
+        return value, value
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in pair)
     if len(pair) != 2 or not whole or min(pair) < least:

@@ -20,6 +20,8 @@ The matrices are exact, the arithmetic is not: see `rounding.py` for the bound. 
 `reference_winograd.winograd_conv2d`, step by step, and `reference.conv2d`.
 """
 
+import functools
+
 import numpy as np
 from numba import prange
 
@@ -50,6 +52,7 @@ def different_matrices(form):
     return 49 if form == FIVE else 36
 
 
+@functools.lru_cache(maxsize=4096)
 def form_of(stride, out_size, pictures):
     """Return the form that is the quickest for a batch.
 
