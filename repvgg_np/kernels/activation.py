@@ -22,9 +22,9 @@ def relu(x, out):
         Is filled; may be `x` itself.
     """
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            value = x[i]
-            out[i] = x.dtype.type(0) if value < 0 else value
+        source, target = x[chunk * CHUNK : (chunk + 1) * CHUNK], out[chunk * CHUNK : (chunk + 1) * CHUNK]
+        for i in range(source.size):
+            target[i] = x.dtype.type(0) if source[i] < 0 else source[i]
 
 
 @parallel_kernel
@@ -38,8 +38,10 @@ def relu_backward(grad_out, out, grad_x):
         Is filled; may be `grad_out` itself.
     """
     for chunk in prange((out.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(out.size, (chunk + 1) * CHUNK)):
-            grad_x[i] = grad_out[i] if out[i] > 0 else 0
+        first, last = chunk * CHUNK, (chunk + 1) * CHUNK
+        result, grad, target = out[first:last], grad_out[first:last], grad_x[first:last]
+        for i in range(result.size):
+            target[i] = grad[i] if result[i] > 0 else out.dtype.type(0)
 
 
 @parallel_kernel
