@@ -10,7 +10,8 @@ import pytest
 
 from repvgg_np import reference, rounding, verify
 from repvgg_np.blocks import RepVGGBlock
-from repvgg_np.reference_winograd import TRANSFORMS
+from repvgg_np.kernels import winograd, winograd_five, winograd_strided, winograd_transforms
+from repvgg_np.reference_winograd import FIVE, FOUR, STRIDED, TRANSFORMS
 from repvgg_np.rounding import absolute_convolution, convolution_bound, gamma, underflow_guard
 
 ARITHMETICS = ["coarse", "real"]
@@ -40,7 +41,7 @@ class Arithmetic:
     ):
         magnitude, guard = np.abs(weight) if magnitude is None else magnitude, float(self.guard(x.dtype))
         if algorithm == "winograd":
-            bound = self.winograd_bound(x, weight, stride[0], padding, groups, magnitude, roundings)
+            bound = self.winograd_bound(x, weight, stride, padding, groups, magnitude, roundings)
             return bound + self.gamma(1 + bias_roundings, x.dtype) * (bias + guard)
         terms = self.absolute_convolution(x, magnitude, stride, padding, groups)
         terms = terms * (1 + 2 * self.gamma(weight[0].size + 4, x.dtype))
@@ -49,10 +50,19 @@ class Arithmetic:
 
     def winograd_bound(self, x, weight, stride, padding, groups, magnitude, roundings):
         """Go through the four lines of the text for each tile and each output channel."""
-        B, numerators, denominator, A = TRANSFORMS[stride]
-        G, steps = numerators / denominator, {1: 4, 2: 2}[stride]
+        height, width = ((x.shape[2 + i] + 2 * padding[i] - 3) // stride[0] + 1 for i in (0, 1))
+        form, stride = winograd.form_of(stride, (height, width), len(x)), stride[0]
+        B, A, tile = TRANSFORMS[form].b_transposed, TRANSFORMS[form].a_transposed, {FIVE: 5}.get(form, 4)
+        G = TRANSFORMS[form].g_numerators / TRANSFORMS[form].g_denominator
+        of_v, steps, of_y = {FOUR: (6, 4, 7), STRIDED: (6, 2, 7), FIVE: (8, 4, 9)}[form]
+        before_cancelling = np.abs(B)
+        if (
+            form == FIVE
+        ):  # rows that are sums of two: (d5 - 2 d4 - d3 / 4 + d2 / 2) +- (d4 - 2 d3 - d2 / 4 + d1 / 2), ...
+            one2, one1 = np.array([0, 0, 1 / 2, 1 / 4, 2, 1, 0]), np.array([0, 1 / 2, 1 / 4, 2, 1, 0, 0])
+            half2, half1 = np.array([0, 0, 2, 1, 2, 1, 0]), np.array([0, 2, 1, 2, 1, 0, 0])
+            before_cancelling[1:5] = [one2 + one1, one2 + one1, half2 + half1 / 2, half2 + half1 / 2]
         dtype, guard, depth_in = x.dtype, float(self.guard(x.dtype)), weight.shape[1]
-        height, width = ((x.shape[2 + i] + 2 * padding[i] - 3) // stride + 1 for i in (0, 1))
         room = ((0, 0), (0, 0), (padding[0], padding[0] + 9), (padding[1], padding[1] + 9))
         padded = np.pad(x.astype(float), room)
         bound = np.zeros((len(x), len(weight), height + 4, width + 4))
@@ -65,16 +75,17 @@ class Arithmetic:
                 scaling = self.gamma(2, dtype) + self.gamma(4, "d")
                 du = self.gamma(steps, dtype) * t + scaling * (u + self.gamma(steps, dtype) * t)
                 du = du + self.gamma(roundings, dtype) * (np.abs(G) @ (size + guard) @ np.abs(G).T)
-                for i in range(0, height, 4):
-                    for j in range(0, width, 4):
+                for i in range(0, height, tile):
+                    for j in range(0, width, tile):
                         top, left = stride * i, stride * j
                         d = padded[n, first : first + depth_in, top : top + len(B), left : left + len(B)]
                         v = np.abs(B @ d @ B.T) + guard
-                        dv = self.gamma(6, dtype) * (np.abs(B) @ (np.abs(d) + guard) @ np.abs(B).T)
+                        dv = before_cancelling @ (np.abs(d) + guard) @ before_cancelling.T
+                        dv = self.gamma(of_v, dtype) * dv
                         p = ((v + dv) * (u + du)).sum(axis=0)
                         dm = self.gamma(depth_in, dtype) * p + (dv * (u + du) + (v + dv) * du).sum(axis=0)
-                        y = np.abs(A) @ (dm + self.gamma(7, dtype) * (p + dm)) @ np.abs(A).T
-                        bound[n, o, i : i + 4, j : j + 4] = y
+                        y = np.abs(A) @ (dm + self.gamma(of_y, dtype) * (p + dm)) @ np.abs(A).T
+                        bound[n, o, i : i + tile, j : j + tile] = y
         return bound[:, :, :height, :width] * (1 + self.gamma(5 * depth_in + 100, "d"))
 
     def block_bound(self, block, x):
@@ -157,6 +168,8 @@ CONVOLUTIONS = [
     ((17, 1, 2), (1, 2, 3, 3), (1, 1), (1, 1), 1, "winograd"),
     ((1, 13, 5), (1, 1, 3, 3), (1, 1), (1, 1), 1, "winograd"),
     ((1, 5, 13), (1, 1, 3, 3), (1, 1), (1, 1), 1, "winograd"),
+    ((9, 10, 5), (2, 1, 3, 3), (1, 1), (1, 1), 1, "winograd"),  # F(5x5), of more pictures than are bounded at once
+    ((30, 3, 5), (2, 2, 3, 3), (1, 1), (2, 1), 2, "winograd"),  # F(5x5), two groups
     ((2, 5, 4), (3, 2, 3, 3), (2, 2), (1, 1), 1, "winograd"),
     ((1, 1, 1), (2, 3, 3, 3), (2, 2), (1, 1), 1, "winograd"),
     ((1, 10, 19), (4, 1, 3, 3), (2, 2), (0, 2), 2, "winograd"),
@@ -243,3 +256,72 @@ def test_underflow_is_covered_by_the_guard_alone(dtype):
         exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble))
         assert (np.abs(out - exact) <= convolution_bound(x, weight, (1, 1), (1, 1), 1, algorithm)).all()
         assert dtype == np.float64 or (out != exact).any()
+
+
+class Traced:
+    """A number as a sum of inputs: the size of each input's share in it, and through how many roundings it went."""
+
+    def __init__(self, shares):
+        self.shares = shares
+
+    @classmethod
+    def inputs(cls, count):
+        return [cls({i: (1, 0)}) for i in range(count)]
+
+    def times(self, factor):
+        power_of_two = np.frexp(abs(factor))[0] == 0.5  # with other factors, `fma` as plain Python rounds the product
+        return Traced({i: (abs(factor) * size, n + (not power_of_two)) for i, (size, n) in self.shares.items()})
+
+    def plus(self, other):
+        shares = {}
+        for i in self.shares | other.shares:
+            (size, n), (more, m) = self.shares.get(i, (0, 0)), other.shares.get(i, (0, 0))
+            shares[i] = (size + more, max(n, m) + 1)
+        return Traced(shares)
+
+
+def trace(monkeypatch, module, name, count):
+    """Run a one-dimensional transform on traced numbers: what its outputs are made of, and the most roundings."""
+    operations = {
+        "add": lambda u, v: u.plus(v),
+        "subtract": lambda u, v: u.plus(v),
+        "fma": lambda total, u, v: total.plus(v.times(u) if isinstance(v, Traced) else u.times(v)),
+        "times": lambda u, v: v.times(u),
+    }
+    for operation, traced in operations.items():
+        monkeypatch.setattr(module, operation, traced, raising=False)
+    transform = getattr(module, name)
+    outputs = getattr(transform, "py_func", transform)(*Traced.inputs(count))
+    sizes = np.array([[out.shares.get(i, (0, 0))[0] for i in range(count)] for out in outputs])
+    return sizes, max(n for out in outputs for _, n in out.shares.values())
+
+
+def first_that_differ(form, rows):
+    """Leave out, at stride 2, the rows of what has an odd place: it is copied, or added to one output."""
+    return rows[:5] if form == STRIDED else rows
+
+
+@pytest.mark.parametrize(
+    ("form", "module", "suffix"),
+    [
+        (FOUR, winograd_transforms, ""),
+        (STRIDED, winograd_strided, "_strided"),
+        (FIVE, winograd_five, "_five"),
+    ],
+)
+def test_the_transforms_go_through_as_many_roundings_as_are_counted(form, module, suffix, monkeypatch):
+    transforms = TRANSFORMS[form]
+    even = slice(None, None, 2) if form == STRIDED else slice(None)
+    b, a, g = rounding.BEFORE_CANCELLING[form], np.abs(transforms.a_transposed), np.abs(transforms.g_numerators)
+    assert (b >= np.abs(transforms.b_transposed)).all()
+    sizes, most = trace(monkeypatch, module, f"times_b{suffix}", 5 if form == STRIDED else len(b))
+    np.testing.assert_array_equal(sizes, first_that_differ(form, b)[:, even])
+    assert rounding.PATCH_TRANSFORM_ROUNDINGS[form] == 2 * most
+    sizes, most = trace(monkeypatch, module, f"times_a{suffix}", len(b))
+    np.testing.assert_array_equal(sizes, a)
+    assert rounding.OUTPUT_TRANSFORM_ROUNDINGS[form] == 2 * most + 1  # and the bias
+    sizes, most = trace(monkeypatch, module, f"times_g{suffix}", 3)
+    # Up to the factor of each row; at stride 2 the last four rows are the same, and are made once.
+    g = g[: len(sizes)]
+    np.testing.assert_array_equal(sizes * g.max(axis=1, keepdims=True), g * sizes.max(axis=1, keepdims=True))
+    assert rounding.KERNEL_TRANSFORM_ROUNDINGS[form] == 2 * most
