@@ -238,8 +238,35 @@ def test_underflow_is_covered_by_the_guard_alone(dtype):
     # The product of two of these is a quarter of the smallest subnormal number, and vanishes altogether.
     least = np.finfo(dtype).smallest_subnormal
     x, weight = np.full((1, 3, 4, 4), least, dtype), np.full((2, 3, 3, 3), 0.25, dtype)
-    for algorithm in ("im2col", "winograd"):
-        out = rounding.conv2d(x, weight, None, 1, 1, 1, algorithm)
-        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble))
-        assert (np.abs(out - exact) <= convolution_bound(x, weight, (1, 1), (1, 1), 1, algorithm)).all()
+    for algorithm, stride in (("im2col", 1), ("winograd", 1), ("winograd", 2)):
+        geometry = ((stride, stride), (1, 1), 1)
+        out = rounding.conv2d(x, weight, None, *geometry, algorithm)
+        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble), None, *geometry)
+        assert (np.abs(out - exact) <= convolution_bound(x, weight, *geometry, algorithm)).all()
         assert dtype == np.float64 or (out != exact).any()
+
+
+def hostile(rng, kind, shape):
+    """Return numbers that Winograd's transforms do not like, or ordinary ones."""
+    normal = rng.normal(size=shape)
+    return {
+        "ordinary": normal,
+        "all of one sign": np.abs(normal) + 1,
+        "of all sizes": normal * 10.0 ** rng.uniform(-12, 12, shape),
+        "nearly equal": (1 + normal / 1000) * np.sign(rng.normal(size=shape)),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "all of one sign", "of all sizes", "nearly equal"])
+@pytest.mark.parametrize("channels", [1, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_takes_winograd_to_a_hundredth_of_its_bound_and_never_above_it(dtype, stride, channels, kind, rng):
+    geometry, share = ((stride, stride), (1, 1), 1), 0
+    for _ in range(3):
+        x = hostile(rng, kind, (1, channels, 12, 17)).astype(dtype)
+        weight = hostile(rng, kind, (6, channels, 3, 3)).astype(dtype)
+        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble), None, *geometry)
+        error = np.abs(rounding.conv2d(x, weight, None, *geometry, "winograd") - exact)
+        share = max(share, float((error / convolution_bound(x, weight, *geometry, "winograd")).max()))
+    assert 1 / 100 < share <= 1
