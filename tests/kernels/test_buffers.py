@@ -1,6 +1,7 @@
 """Memory is used again, but never while anybody looks at it."""
 
 import gc
+import sys
 import threading
 
 import numpy as np
@@ -121,6 +122,13 @@ def test_a_block_that_nobody_wants_for_long_is_given_back(monkeypatch):
     assert len(alive) * buffers.SMALLEST < buffers.kept_bytes() < kept + len(alive) * buffers.SMALLEST
 
 
+def test_a_block_that_is_wanted_again_and_again_is_kept(monkeypatch):
+    monkeypatch.setattr(buffers, "LONGEST_IDLE", 3)
+    wanted = {address(buffers.empty((3 * buffers.SMALLEST,), np.uint8)) for _ in range(10)}
+    small = buffers.empty((buffers.SMALLEST,), np.uint8)  # a new block: those that nobody wanted are given back
+    assert len(wanted) == 1 and buffers.kept_bytes() > 3 * buffers.SMALLEST + small.nbytes
+
+
 def test_a_block_that_is_in_use_for_long_is_forgotten_and_not_given_out(monkeypatch):
     monkeypatch.setattr(buffers, "LONGEST_IDLE", 1)
     array = buffers.empty(LARGE, np.uint8)
@@ -164,12 +172,27 @@ def test_threads_never_get_the_same_memory_at_the_same_time():
                     mistakes.append(number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # Python changes threads as often as it can
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert not mistakes
     assert buffers.kept_bytes() <= 20 * LARGE[0] * LARGE[1]  # eight at a time at most, and some that were just dropped
+
+
+@pytest.mark.parametrize("function", [lambda: buffers.empty(LARGE, np.uint8), buffers.kept_bytes, buffers.release])
+def test_one_thread_at_a_time_works_on_the_list_of_blocks(function):
+    thread = threading.Thread(target=function)
+    with buffers._lock:
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive()
+    thread.join()
 
 
 @given(strategies.convolutions(), strategies.dtypes, st.sampled_from(["auto", "im2col"]))
