@@ -13,6 +13,7 @@ from repvgg_np.blocks import RepVGGBlock
 from repvgg_np.kernels import winograd, winograd_five, winograd_strided, winograd_transforms
 from repvgg_np.reference_winograd import FIVE, FOUR, STRIDED, TRANSFORMS
 from repvgg_np.rounding import absolute_convolution, convolution_bound, gamma, underflow_guard
+from tests.tracing import trace
 
 ARITHMETICS = ["coarse", "real"]
 
@@ -251,49 +252,38 @@ def test_underflow_is_covered_by_the_guard_alone(dtype):
     # The product of two of these is a quarter of the smallest subnormal number, and vanishes altogether.
     least = np.finfo(dtype).smallest_subnormal
     x, weight = np.full((1, 3, 4, 4), least, dtype), np.full((2, 3, 3, 3), 0.25, dtype)
-    for algorithm in ("im2col", "winograd"):
-        out = rounding.conv2d(x, weight, None, 1, 1, 1, algorithm)
-        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble))
-        assert (np.abs(out - exact) <= convolution_bound(x, weight, (1, 1), (1, 1), 1, algorithm)).all()
+    for algorithm, stride in (("im2col", 1), ("winograd", 1), ("winograd", 2)):
+        geometry = ((stride, stride), (1, 1), 1)
+        out = rounding.conv2d(x, weight, None, *geometry, algorithm)
+        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble), None, *geometry)
+        assert (np.abs(out - exact) <= convolution_bound(x, weight, *geometry, algorithm)).all()
         assert dtype == np.float64 or (out != exact).any()
 
 
-class Traced:
-    """A number as a sum of inputs: the size of each input's share in it, and through how many roundings it went."""
-
-    def __init__(self, shares):
-        self.shares = shares
-
-    @classmethod
-    def inputs(cls, count):
-        return [cls({i: (1, 0)}) for i in range(count)]
-
-    def times(self, factor):
-        power_of_two = np.frexp(abs(factor))[0] == 0.5  # with other factors, `fma` as plain Python rounds the product
-        return Traced({i: (abs(factor) * size, n + (not power_of_two)) for i, (size, n) in self.shares.items()})
-
-    def plus(self, other):
-        shares = {}
-        for i in self.shares | other.shares:
-            (size, n), (more, m) = self.shares.get(i, (0, 0)), other.shares.get(i, (0, 0))
-            shares[i] = (size + more, max(n, m) + 1)
-        return Traced(shares)
+def hostile(rng, kind, shape):
+    """Return numbers that Winograd's transforms do not like, or ordinary ones."""
+    normal = rng.normal(size=shape)
+    return {
+        "ordinary": normal,
+        "all of one sign": np.abs(normal) + 1,
+        "of all sizes": normal * 10.0 ** rng.uniform(-12, 12, shape),
+        "nearly equal": (1 + normal / 1000) * np.sign(rng.normal(size=shape)),
+    }[kind]
 
 
-def trace(monkeypatch, module, name, count):
-    """Run a one-dimensional transform on traced numbers: what its outputs are made of, and the most roundings."""
-    operations = {
-        "add": lambda u, v: u.plus(v),
-        "subtract": lambda u, v: u.plus(v),
-        "fma": lambda total, u, v: total.plus(v.times(u) if isinstance(v, Traced) else u.times(v)),
-        "times": lambda u, v: v.times(u),
-    }
-    for operation, traced in operations.items():
-        monkeypatch.setattr(module, operation, traced, raising=False)
-    transform = getattr(module, name)
-    outputs = getattr(transform, "py_func", transform)(*Traced.inputs(count))
-    sizes = np.array([[out.shares.get(i, (0, 0))[0] for i in range(count)] for out in outputs])
-    return sizes, max(n for out in outputs for _, n in out.shares.values())
+@pytest.mark.parametrize("kind", ["ordinary", "all of one sign", "of all sizes", "nearly equal"])
+@pytest.mark.parametrize("channels", [1, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_takes_winograd_to_a_hundredth_of_its_bound_and_never_above_it(dtype, stride, channels, kind, rng):
+    geometry, share = ((stride, stride), (1, 1), 1), 0
+    for _ in range(3):
+        x = hostile(rng, kind, (1, channels, 12, 17)).astype(dtype)
+        weight = hostile(rng, kind, (6, channels, 3, 3)).astype(dtype)
+        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble), None, *geometry)
+        error = np.abs(rounding.conv2d(x, weight, None, *geometry, "winograd") - exact)
+        share = max(share, float((error / convolution_bound(x, weight, *geometry, "winograd")).max()))
+    assert 1 / 100 < share <= 1
 
 
 def first_that_differ(form, rows):
