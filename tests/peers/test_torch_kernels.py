@@ -10,6 +10,7 @@ from repvgg_np.layers import BatchNorm2d
 from repvgg_np.rounding import convolution_bound, gamma
 from repvgg_np.training.loss import cross_entropy
 from tests import strategies
+from tests.bounds import weight_gradient_bound
 from tests.peers.tolerance import assert_same_results, sensitivities
 from tests.peers.twin import as_array, load, torch
 
@@ -49,6 +50,8 @@ def assert_pytorchs_convolution(case, dtype, algorithm):
     if algorithm == "auto" and choose_algorithm(case.x.shape, case.weight.shape, *case.geometry.values()) == "winograd":
         bias = np.abs(case.bias.astype(np.float64))[:, None, None]
         of_ours[0] = convolution_bound(case.x, case.weight, **case.geometry, algorithm="winograd", bias=bias)
+        if case.stride == (1, 1):
+            of_ours[2] = weight_gradient_bound(case.x, case.grad_out, case.padding, case.groups)
     border = (k_h - 1 - case.padding[0], k_w - 1 - case.padding[1])
     if algorithm == "auto" and case.stride == (1, 1) and min(border) >= 0:
         backward = (case.grad_out, turned_kernel(case))
