@@ -13,23 +13,31 @@ number and one more (for a product that is rounded before it is added), and the 
 
 **Winograd** computes Y = A^T [ U . V ] A with V = B^T d B and U = G g G^T, and every step has its own error:
 
-    V is off by at most  dV = gamma_6 |B^T| |d| |B|
+    V is off by at most  dV = gamma_v |B^T| |d| |B|
     U is off by at most  dU = gamma_n T + (gamma_2 + gamma'_4) (|U| + gamma_n T),       T = |G| |g| |G^T|
     M is off by at most  dM = gamma_C P + sum (dV (|U| + dU) + (|V| + dV) dU),     P = sum (|V| + dV) (|U| + dU)
-    Y is off by at most  |A^T| (dM + gamma_7 (P + dM)) |A|
+    Y is off by at most  |A^T| (dM + gamma_y (P + dM)) |A|
 
-with C = C_in / groups, over which the sums run, and n = 4 at stride 1, n = 2 at stride 2. The roundings, counted in
-`winograd_transforms.py`, `winograd_strided.py` and `winograd_kernel.py`, along the longest way of a term:
+with C = C_in / groups, over which the sums run, and v, n, y by the form: 6, 4, 7 for F(4x4) at stride 1, 6, 2, 7 at
+stride 2, and 8, 4, 9 for F(5x5). The roundings, counted in `winograd_transforms.py`, `winograd_strided.py`,
+`winograd_five.py` and `winograd_kernel.py`, along the longest way of a term:
 
-    V   two passes of three: 4 d0 + (d4 - 5 d2), where the product with 5 is rounded only if `fma` is plain Python
-    U   two passes on whole numbers: of two at stride 1 (g1 + (g0 + g2)), of one at stride 2 (g0 + g2). Then two: the
-        product with the scale, and the scale, which was rounded from float64. There it had gone through three roundings
-        (two factors and their product); gamma' is gamma in float64, and the fourth makes up for gamma_2 gamma'_3
+    V   two passes of three: 4 d0 + (d4 - 5 d2), where the product with 5 is rounded only if `fma` is plain Python; for
+        F(5x5), two of four: (d5 + (d1 - 5/4 d3) / 4) - 2 (...), likewise
+    U   two passes on whole numbers: of two (g1 + (g0 + g2)), at stride 2 of one (g0 + g2). Then two: the product with
+        the scale, and the scale, which was rounded from float64. There it had gone through three roundings (two factors
+        and their product); gamma' is gamma in float64, and the fourth makes up for gamma_2 gamma'_3
     M   C, one for each product that is added; as plain Python the first is not added to anything
-    Y   two passes of three: m0 + ((m1 + m2) + (m3 + m4)), and at stride 2 (m0 + odd0) + ((m1 + m2) + m3). Then the bias
+    Y   two passes of three: m0 + ((m1 + m2) + (m3 + m4)), and at stride 2 (m0 + odd0) + ((m1 + m2) + m3); for F(5x5)
+        two of four: m6 + (m5 + 16 ((m3 + m4) + (m1 + m2) / 16)). Then the bias
+
+In F(5x5), some rows of B^T d are sums of two that share pixels: row 1 has d2 / 2 - d2 / 4, and what was rounded is
+relative to 3/4 |d2|, not to the 1/4 that is left. There |B^T| means the sum over absolute values before anything
+cancels, `BEFORE_CANCELLING`.
 
 Every quantity on the right is computed from the data. That is much sharper than absolute values all through: V, made of
-differences of neighbours, is far smaller than |B^T| |d| |B|. Multiplying by 2, 4 or 8 rounds nothing.
+differences of neighbours, is far smaller than |B^T| |d| |B|. Multiplying by powers of two
+rounds nothing.
 
 Underflow is the one case in which an operation is not exact times (1 + d): it loses up to u times the smallest normal
 number, call that number t. Adding sqrt(t), which is about 1e-19 in float32, to every factor makes each product at
@@ -39,10 +47,20 @@ least t larger, and covers it.
 import numpy as np
 
 from repvgg_np.kernels import conv2d
-from repvgg_np.reference_winograd import TRANSFORMS
+from repvgg_np.kernels.convolution import output_size
+from repvgg_np.kernels.winograd import form_of
+from repvgg_np.reference_winograd import FIVE, FOUR, STRIDED, TRANSFORMS
 
-PICTURES_AT_ONCE = 8  # the 36 or 81 numbers of every tile and channel, in float64, take memory
-KERNEL_TRANSFORM_ROUNDINGS = {1: 4, 2: 2}  # by stride: n in the text above
+PICTURES_AT_ONCE = 8  # the 36, 49 or 81 numbers of every tile and channel, in float64, take memory
+# By the form of Winograd's convolution: v, n and y in the text above.
+PATCH_TRANSFORM_ROUNDINGS = {FOUR: 6, STRIDED: 6, FIVE: 8}
+KERNEL_TRANSFORM_ROUNDINGS = {FOUR: 4, STRIDED: 2, FIVE: 4}
+OUTPUT_TRANSFORM_ROUNDINGS = {FOUR: 7, STRIDED: 7, FIVE: 9}
+# |B^T|, and where terms cancel within a row, the sum over their absolute values.
+BEFORE_CANCELLING = {form: np.abs(transforms.b_transposed) for form, transforms in TRANSFORMS.items()}
+BEFORE_CANCELLING[FIVE][1:5] = np.array(
+    [[0, 2, 3, 9, 12, 4, 0], [0, 2, 3, 9, 12, 4, 0], [0, 4, 10, 8, 10, 4, 0], [0, 4, 10, 8, 10, 4, 0]]
+) / 4  # fmt: skip
 
 
 def gamma(operations, dtype):
@@ -123,11 +141,11 @@ def convolution_bound(
     magnitude = np.abs(weight) if magnitude is None else magnitude
     bias = bias + float(underflow_guard(x.dtype))
     if algorithm == "winograd":
+        # The form depends on the whole batch, as it does in `conv2d`; the bound needs few pictures at a time.
+        form = form_of(stride, output_size(x.shape[2:], (3, 3), stride, padding), len(x))
         own = np.concatenate(
             [
-                _winograd_bound(
-                    x[i : i + PICTURES_AT_ONCE], weight, stride[0], padding, groups, magnitude, weight_roundings
-                )
+                _winograd_bound(x[i : i + PICTURES_AT_ONCE], weight, form, padding, groups, magnitude, weight_roundings)
                 for i in range(0, len(x), PICTURES_AT_ONCE)
             ]
         )
@@ -137,16 +155,17 @@ def convolution_bound(
     return gamma(n + weight_roundings, x.dtype) * total + gamma(n + bias_roundings, x.dtype) * bias
 
 
-def _winograd_bound(x, weight, stride, padding, groups, magnitude, weight_roundings):
-    """Bound the error of Winograd's F(4x4, 3x3) at stride 1 or 2, step by step as in the text above."""
+def _winograd_bound(x, weight, form, padding, groups, magnitude, weight_roundings):
+    """Bound the error of a form of Winograd's convolution, step by step as in the text above."""
     dtype, guard = x.dtype, float(underflow_guard(x.dtype))
-    transforms = TRANSFORMS[stride]
-    b, a = transforms.b_transposed.astype(float), transforms.a_transposed.astype(float)
-    g, side, step = transforms.g_numerators / transforms.g_denominator, len(b), 4 * stride
+    transforms = TRANSFORMS[form]
+    b, a, stride = transforms.b_transposed, transforms.a_transposed, transforms.stride
+    g, (tile, side) = transforms.g_numerators / transforms.g_denominator, a.shape
+    step = tile * stride
     n, c_in, height, width = x.shape
     c_out, depth_in = weight.shape[:2]
     out_height, out_width = (height + 2 * padding[0] - 3) // stride + 1, (width + 2 * padding[1] - 3) // stride + 1
-    down, across = -(-out_height // 4), -(-out_width // 4)
+    down, across = -(-out_height // tile), -(-out_width // tile)
     padded = np.zeros((n, c_in, height + 2 * padding[0] + step, width + 2 * padding[1] + step))
     padded[:, :, padding[0] : padding[0] + height, padding[1] : padding[1] + width] = x
     patches = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))
@@ -161,15 +180,16 @@ def _winograd_bound(x, weight, stride, padding, groups, magnitude, weight_roundi
         return u.reshape(side * side, depth_in, groups, -1).swapaxes(1, 2)  # -> (P^2, groups, C_in / g, C_out / g)
 
     v, u = np.abs(transformed_patches(b, patches)) + guard, np.abs(transformed_kernel(g, weight)) + guard
-    v_error = gamma(6, dtype) * transformed_patches(np.abs(b), np.abs(patches) + guard)
+    v_error = transformed_patches(BEFORE_CANCELLING[form], np.abs(patches) + guard)
+    v_error *= gamma(PATCH_TRANSFORM_ROUNDINGS[form], dtype)
     u_error = transformed_kernel(np.abs(g), np.abs(weight) + guard)
-    u_error *= gamma(KERNEL_TRANSFORM_ROUNDINGS[stride], dtype)
+    u_error *= gamma(KERNEL_TRANSFORM_ROUNDINGS[form], dtype)
     u_error += (gamma(2, dtype) + gamma(4, np.float64)) * (u + u_error)
     u_error += gamma(weight_roundings, dtype) * transformed_kernel(np.abs(g), magnitude + guard)
     products = (v + v_error) @ (u + u_error)
     m_error = gamma(depth_in, dtype) * products + v_error @ (u + u_error) + (v + v_error) @ u_error
-    total = m_error + gamma(7, dtype) * (products + m_error)
+    total = m_error + gamma(OUTPUT_TRANSFORM_ROUNDINGS[form], dtype) * (products + m_error)
     total = total.swapaxes(1, 2).reshape(side, side, n, down, across, c_out)
     y = np.einsum("ik,klnhwo,jl->nohiwj", np.abs(a), total, np.abs(a), optimize=True)
-    y = y.reshape(n, c_out, 4 * down, 4 * across)[:, :, :out_height, :out_width]
+    y = y.reshape(n, c_out, tile * down, tile * across)[:, :, :out_height, :out_width]
     return y * (1 + gamma(5 * depth_in + 100, np.float64))  # what computing the bound, V and U included, may have lost

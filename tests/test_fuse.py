@@ -161,6 +161,14 @@ KERNEL = np.ones((4, 2, 3, 3))
             lambda: fuse_branches([(KERNEL[:3], FOUR[:3]), (KERNEL, FOUR)]),
             r"branches must have the same channels, got kernel \(4, 2, 3, 3\), bias \(4,\)",
         ),
+        (
+            lambda: fuse_branches([(KERNEL, FOUR), (KERNEL[:3], FOUR[:3])]),
+            r"branches must have the same channels, got kernel \(3, 2, 3, 3\), bias \(3,\)",
+        ),
+        (
+            lambda: fuse_branches([(KERNEL, FOUR), (KERNEL, np.ones(5))]),
+            r"branches must have the same channels, got kernel \(4, 2, 3, 3\), bias \(5,\)",
+        ),
         (lambda: fuse_branches([(KERNEL, FOUR), (KERNEL, FOUR[:3])]), "branches must have the same channels"),
         (lambda: fuse_branches([(KERNEL, FOUR[:3]), (KERNEL, FOUR)]), "branches must have the same channels"),
         (lambda: fuse_branches([(KERNEL[:, :, :2], FOUR)]), "kernel must have the shape"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repvgg_np import reference
-from repvgg_np.reference_winograd import TRANSFORMS, winograd_conv2d
+from repvgg_np.reference_winograd import FIVE, FOUR, STRIDED, TRANSFORMS, winograd_conv2d
 from tests import strategies
 
 
@@ -59,7 +59,7 @@ sizes = st.integers(1, 11)
 
 
 @given(
-    st.sampled_from([1, 2]),
+    st.sampled_from([FOUR, STRIDED, FIVE]),
     st.integers(1, 2),
     st.integers(1, 2),
     sizes,
@@ -67,7 +67,8 @@ sizes = st.integers(1, 11)
     st.tuples(st.integers(0, 2), st.integers(0, 2)),
     strategies.seeds,
 )
-def test_winograd_is_exactly_the_convolution_on_fractions(stride, depth, groups, height, width, pads, seed):
+def test_winograd_is_exactly_the_convolution_on_fractions(form, depth, groups, height, width, pads, seed):
+    stride = TRANSFORMS[form].stride
     height, width = max(height, 3 - 2 * pads[0]), max(width, 3 - 2 * pads[1])
     rng = np.random.default_rng(seed)
     x = fractions(rng.integers(-9, 10, (1, depth * groups, height, width)))
@@ -75,12 +76,15 @@ def test_winograd_is_exactly_the_convolution_on_fractions(stride, depth, groups,
     bias = fractions(rng.integers(-9, 10, 2 * groups))
     geometry = ((stride, stride), pads, groups)
     direct = reference.conv2d(x, weight, bias, *geometry)
-    ours = winograd_conv2d(x, weight, bias, *geometry)
+    ours = winograd_conv2d(x, weight, bias, *geometry, form)
     assert ours.shape == direct.shape and (ours == direct).all()
+    if form != FIVE:
+        assert (winograd_conv2d(x, weight, bias, *geometry) == ours).all()
 
 
-def test_winograd_multiplies_36_numbers_at_stride_1_and_81_at_stride_2():
-    assert {stride: t.b_transposed.size for stride, t in TRANSFORMS.items()} == {1: 36, 2: 81}
+def test_winograd_multiplies_36_49_or_81_numbers_for_16_or_25_outputs():
+    sizes = {form: (t.b_transposed.size, len(t.a_transposed) ** 2) for form, t in TRANSFORMS.items()}
+    assert sizes == {FOUR: (36, 16), STRIDED: (81, 16), FIVE: (49, 25)}
 
 
 def test_batch_norm_done_with_a_pencil():

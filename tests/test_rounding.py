@@ -10,9 +10,11 @@ import pytest
 
 from repvgg_np import fusion_bound, reference, rounding
 from repvgg_np.blocks import RepVGGBlock
-from repvgg_np.reference_winograd import TRANSFORMS
+from repvgg_np.kernels import winograd, winograd_five, winograd_strided, winograd_transforms
+from repvgg_np.reference_winograd import FIVE, FOUR, STRIDED, TRANSFORMS
 from repvgg_np.rounding import absolute_convolution, convolution_bound, gamma, underflow_guard
 from tests.blocks.definitions import FOLDING, make_blocks, randomise
+from tests.tracing import trace
 
 ARITHMETICS = ["coarse", "real"]
 
@@ -41,7 +43,7 @@ class Arithmetic:
     ):
         magnitude, guard = np.abs(weight) if magnitude is None else magnitude, float(self.guard(x.dtype))
         if algorithm == "winograd":
-            bound = self.winograd_bound(x, weight, stride[0], padding, groups, magnitude, roundings)
+            bound = self.winograd_bound(x, weight, stride, padding, groups, magnitude, roundings)
             return bound + self.gamma(1 + bias_roundings, x.dtype) * (bias + guard)
         terms = self.absolute_convolution(x, magnitude, stride, padding, groups)
         terms = terms * (1 + 2 * self.gamma(weight[0].size + 4, x.dtype))
@@ -50,10 +52,19 @@ class Arithmetic:
 
     def winograd_bound(self, x, weight, stride, padding, groups, magnitude, roundings):
         """Go through the four lines of the text for each tile and each output channel."""
-        B, numerators, denominator, A = TRANSFORMS[stride]
-        G, steps = numerators / denominator, {1: 4, 2: 2}[stride]
+        height, width = ((x.shape[2 + i] + 2 * padding[i] - 3) // stride[0] + 1 for i in (0, 1))
+        form, stride = winograd.form_of(stride, (height, width), len(x)), stride[0]
+        B, A, tile = TRANSFORMS[form].b_transposed, TRANSFORMS[form].a_transposed, {FIVE: 5}.get(form, 4)
+        G = TRANSFORMS[form].g_numerators / TRANSFORMS[form].g_denominator
+        of_v, steps, of_y = {FOUR: (6, 4, 7), STRIDED: (6, 2, 7), FIVE: (8, 4, 9)}[form]
+        before_cancelling = np.abs(B)
+        if (
+            form == FIVE
+        ):  # rows that are sums of two: (d5 - 2 d4 - d3 / 4 + d2 / 2) +- (d4 - 2 d3 - d2 / 4 + d1 / 2), ...
+            one2, one1 = np.array([0, 0, 1 / 2, 1 / 4, 2, 1, 0]), np.array([0, 1 / 2, 1 / 4, 2, 1, 0, 0])
+            half2, half1 = np.array([0, 0, 2, 1, 2, 1, 0]), np.array([0, 2, 1, 2, 1, 0, 0])
+            before_cancelling[1:5] = [one2 + one1, one2 + one1, half2 + half1 / 2, half2 + half1 / 2]
         dtype, guard, depth_in = x.dtype, float(self.guard(x.dtype)), weight.shape[1]
-        height, width = ((x.shape[2 + i] + 2 * padding[i] - 3) // stride + 1 for i in (0, 1))
         room = ((0, 0), (0, 0), (padding[0], padding[0] + 9), (padding[1], padding[1] + 9))
         padded = np.pad(x.astype(float), room)
         bound = np.zeros((len(x), len(weight), height + 4, width + 4))
@@ -66,16 +77,17 @@ class Arithmetic:
                 scaling = self.gamma(2, dtype) + self.gamma(4, "d")
                 du = self.gamma(steps, dtype) * t + scaling * (u + self.gamma(steps, dtype) * t)
                 du = du + self.gamma(roundings, dtype) * (np.abs(G) @ (size + guard) @ np.abs(G).T)
-                for i in range(0, height, 4):
-                    for j in range(0, width, 4):
+                for i in range(0, height, tile):
+                    for j in range(0, width, tile):
                         top, left = stride * i, stride * j
                         d = padded[n, first : first + depth_in, top : top + len(B), left : left + len(B)]
                         v = np.abs(B @ d @ B.T) + guard
-                        dv = self.gamma(6, dtype) * (np.abs(B) @ (np.abs(d) + guard) @ np.abs(B).T)
+                        dv = before_cancelling @ (np.abs(d) + guard) @ before_cancelling.T
+                        dv = self.gamma(of_v, dtype) * dv
                         p = ((v + dv) * (u + du)).sum(axis=0)
                         dm = self.gamma(depth_in, dtype) * p + (dv * (u + du) + (v + dv) * du).sum(axis=0)
-                        y = np.abs(A) @ (dm + self.gamma(7, dtype) * (p + dm)) @ np.abs(A).T
-                        bound[n, o, i : i + 4, j : j + 4] = y
+                        y = np.abs(A) @ (dm + self.gamma(of_y, dtype) * (p + dm)) @ np.abs(A).T
+                        bound[n, o, i : i + tile, j : j + tile] = y
         return bound[:, :, :height, :width] * (1 + self.gamma(5 * depth_in + 100, "d"))
 
     def block_bound(self, block, x):
@@ -198,6 +210,8 @@ CONVOLUTIONS = [
     ((17, 1, 2), (1, 2, 3, 3), (1, 1), (1, 1), 1, "winograd"),
     ((1, 13, 5), (1, 1, 3, 3), (1, 1), (1, 1), 1, "winograd"),
     ((1, 5, 13), (1, 1, 3, 3), (1, 1), (1, 1), 1, "winograd"),
+    ((9, 10, 5), (2, 1, 3, 3), (1, 1), (1, 1), 1, "winograd"),  # F(5x5), of more pictures than are bounded at once
+    ((30, 3, 5), (2, 2, 3, 3), (1, 1), (2, 1), 2, "winograd"),  # F(5x5), two groups
     ((2, 5, 4), (3, 2, 3, 3), (2, 2), (1, 1), 1, "winograd"),
     ((1, 1, 1), (2, 3, 3, 3), (2, 2), (1, 1), 1, "winograd"),
     ((1, 10, 19), (4, 1, 3, 3), (2, 2), (0, 2), 2, "winograd"),
@@ -318,10 +332,11 @@ def test_underflow_is_covered_by_the_guard_alone(dtype):
     # The product of two of these is a quarter of the smallest subnormal number, and vanishes altogether.
     least = np.finfo(dtype).smallest_subnormal
     x, weight = np.full((1, 3, 4, 4), least, dtype), np.full((2, 3, 3, 3), 0.25, dtype)
-    for algorithm in ("im2col", "winograd"):
-        out = rounding.conv2d(x, weight, None, 1, 1, 1, algorithm)
-        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble))
-        assert (np.abs(out - exact) <= convolution_bound(x, weight, (1, 1), (1, 1), 1, algorithm)).all()
+    for algorithm, stride in (("im2col", 1), ("winograd", 1), ("winograd", 2)):
+        geometry = ((stride, stride), (1, 1), 1)
+        out = rounding.conv2d(x, weight, None, *geometry, algorithm)
+        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble), None, *geometry)
+        assert (np.abs(out - exact) <= convolution_bound(x, weight, *geometry, algorithm)).all()
         assert dtype == np.float64 or (out != exact).any()
 
 
@@ -344,3 +359,60 @@ def test_a_folded_product_that_underflows_is_covered_by_the_guard(rng):
     bound, _ = fusion_bound.fusion_bound(block, x)
     assert (kernel == 0).all() and (out[:, :, 1:-1, 1:-1] > 0).all()
     assert (np.abs(out - block.fused().eval()(x)) <= bound).all()
+
+
+def hostile(rng, kind, shape):
+    """Return numbers that Winograd's transforms do not like, or ordinary ones."""
+    normal = rng.normal(size=shape)
+    return {
+        "ordinary": normal,
+        "all of one sign": np.abs(normal) + 1,
+        "of all sizes": normal * 10.0 ** rng.uniform(-12, 12, shape),
+        "nearly equal": (1 + normal / 1000) * np.sign(rng.normal(size=shape)),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "all of one sign", "of all sizes", "nearly equal"])
+@pytest.mark.parametrize("channels", [1, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_takes_winograd_to_a_hundredth_of_its_bound_and_never_above_it(dtype, stride, channels, kind, rng):
+    geometry, share = ((stride, stride), (1, 1), 1), 0
+    for _ in range(3):
+        x = hostile(rng, kind, (1, channels, 12, 17)).astype(dtype)
+        weight = hostile(rng, kind, (6, channels, 3, 3)).astype(dtype)
+        exact = reference.conv2d(x.astype(np.longdouble), weight.astype(np.longdouble), None, *geometry)
+        error = np.abs(rounding.conv2d(x, weight, None, *geometry, "winograd") - exact)
+        share = max(share, float((error / convolution_bound(x, weight, *geometry, "winograd")).max()))
+    assert 1 / 100 < share <= 1
+
+
+def first_that_differ(form, rows):
+    """Leave out, at stride 2, the rows of what has an odd place: it is copied, or added to one output."""
+    return rows[:5] if form == STRIDED else rows
+
+
+@pytest.mark.parametrize(
+    ("form", "module", "suffix"),
+    [
+        (FOUR, winograd_transforms, ""),
+        (STRIDED, winograd_strided, "_strided"),
+        (FIVE, winograd_five, "_five"),
+    ],
+)
+def test_the_transforms_go_through_as_many_roundings_as_are_counted(form, module, suffix, monkeypatch):
+    transforms = TRANSFORMS[form]
+    even = slice(None, None, 2) if form == STRIDED else slice(None)
+    b, a, g = rounding.BEFORE_CANCELLING[form], np.abs(transforms.a_transposed), np.abs(transforms.g_numerators)
+    assert (b >= np.abs(transforms.b_transposed)).all()
+    sizes, most = trace(monkeypatch, module, f"times_b{suffix}", 5 if form == STRIDED else len(b))
+    np.testing.assert_array_equal(sizes, first_that_differ(form, b)[:, even])
+    assert rounding.PATCH_TRANSFORM_ROUNDINGS[form] == 2 * most
+    sizes, most = trace(monkeypatch, module, f"times_a{suffix}", len(b))
+    np.testing.assert_array_equal(sizes, a)
+    assert rounding.OUTPUT_TRANSFORM_ROUNDINGS[form] == 2 * most + 1  # and the bias
+    sizes, most = trace(monkeypatch, module, f"times_g{suffix}", 3)
+    # Up to the factor of each row; at stride 2 the last four rows are the same, and are made once.
+    g = g[: len(sizes)]
+    np.testing.assert_array_equal(sizes * g.max(axis=1, keepdims=True), g * sizes.max(axis=1, keepdims=True))
+    assert rounding.KERNEL_TRANSFORM_ROUNDINGS[form] == 2 * most

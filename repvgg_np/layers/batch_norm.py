@@ -91,7 +91,7 @@ class BatchNorm2d(Layer):
         return channels_first(grad_x.reshape(pixels.shape))
 
     def track(self, mean, var, count):
-        """Blend the statistics of a batch of `count` pixels into the running ones, the variance unbiased."""
+        """Blend the statistics of `count` pixels into the running ones; as in PyTorch, the variance is unbiased."""
         kind = mean.dtype.type
         blend, unbiased = kind(self.momentum), kind(count / (count - 1))
         self.running_mean += blend * (mean - self.running_mean)

@@ -10,6 +10,7 @@ from repvgg_np.layers import BatchNorm2d
 from repvgg_np.rounding import convolution_bound, gamma
 from repvgg_np.training.loss import cross_entropy
 from tests import strategies
+from tests.bounds import weight_gradient_bound
 from tests.peers.tolerance import assert_same_results, sensitivities
 from tests.peers.twin import as_array, load, torch
 
@@ -46,13 +47,17 @@ def assert_pytorchs_convolution(case, dtype, algorithm):
         for n, magnitude in zip(terms, magnitudes, strict=True)
     ]
     of_ours = list(bounds)
-    if algorithm == "auto" and choose_algorithm(case.weight.shape, case.stride, case.groups) == "winograd":
+    if algorithm == "auto" and choose_algorithm(case.x.shape, case.weight.shape, *case.geometry.values()) == "winograd":
         bias = np.abs(case.bias.astype(np.float64))[:, None, None]
         of_ours[0] = convolution_bound(case.x, case.weight, **case.geometry, algorithm="winograd", bias=bias)
-        border = (2 - case.padding[0], 2 - case.padding[1])
-        if min(border) >= 0:
-            turned = turned_kernel(case)
-            of_ours[1] = convolution_bound(case.grad_out, turned, (1, 1), border, case.groups, "winograd")
+        if case.stride == (1, 1):
+            of_ours[2] = weight_gradient_bound(case.x, case.grad_out, case.padding, case.groups)
+    border = (k_h - 1 - case.padding[0], k_w - 1 - case.padding[1])
+    if algorithm == "auto" and case.stride == (1, 1) and min(border) >= 0:
+        backward = (case.grad_out, turned_kernel(case))
+        geometry = ((1, 1), border, case.groups)
+        if choose_algorithm(*(array.shape for array in backward), *geometry) == "winograd":
+            of_ours[1] = convolution_bound(*backward, *geometry, "winograd")
     for name, mine, other, bound, own in zip(
         ("out", "grad_x", "grad_weight", "grad_bias"), ours, theirs, bounds, of_ours, strict=True
     ):
@@ -69,7 +74,7 @@ def test_any_convolution_and_its_gradients_are_pytorchs(case, dtype, algorithm):
     assert_pytorchs_convolution(case, dtype, algorithm)
 
 
-@given(strategies.three_by_three, strategies.dtypes, algorithms)
+@given(strategies.winograd_convolutions, strategies.dtypes, algorithms)
 def test_a_3x3_convolution_and_its_gradients_are_pytorchs(case, dtype, algorithm):
     assert_pytorchs_convolution(case, dtype, algorithm)
 
