@@ -162,12 +162,12 @@ def _winograd_bound(x, weight, form, padding, groups, magnitude, weight_rounding
     b, a, stride = transforms.b_transposed, transforms.a_transposed, transforms.stride
     g, (tile, side) = transforms.g_numerators / transforms.g_denominator, a.shape
     step = tile * stride
-    n, c_in, height, width = x.shape
+    n, _, height, width = x.shape
     c_out, depth_in = weight.shape[:2]
     out_height, out_width = (height + 2 * padding[0] - 3) // stride + 1, (width + 2 * padding[1] - 3) // stride + 1
     down, across = -(-out_height // tile), -(-out_width // tile)
-    padded = np.zeros((n, c_in, height + 2 * padding[0] + step, width + 2 * padding[1] + step))
-    padded[:, :, padding[0] : padding[0] + height, padding[1] : padding[1] + width] = x
+    borders = [(0, 0), (0, 0), *((border, border + step) for border in padding)]  # and room for whole tiles
+    padded = np.pad(x.astype(float), borders)
     patches = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))
     patches = patches[:, :, ::step, ::step][:, :, :down, :across]
 

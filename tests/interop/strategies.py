@@ -6,13 +6,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from repvgg_np.interop.files import NUMERIC_DTYPES
+from repvgg_np.interop.npz import METADATA_NAME
 
 REAL_DTYPES = [dtype for dtype in NUMERIC_DTYPES if not dtype.startswith("c")]
 
 shapes = st.lists(st.integers(0, 4), max_size=4).map(tuple)
 
-# Any text that UTF-8 can hold; zip members cannot have NUL in their names.
-names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+# Any text that UTF-8 can hold; zip members cannot have NUL in their names. One name is the file's own.
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20).filter(lambda n: n != METADATA_NAME)
 
 
 @st.composite
