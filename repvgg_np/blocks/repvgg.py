@@ -48,8 +48,9 @@ class RepVGGBlock(Block):
 
     def forward(self, x):
         """Add the branches, then ReLU: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
-        self._together = Together(self, x) if self._can_be_together() else None
-        if self._together is not None:
+        self.forget()  # first: its memory can then be used again
+        if self._can_be_together():
+            self._together = Together(self, x)
             return self._together.out
         total = self.dense(x)
         total += self.pointwise(x)
@@ -60,7 +61,8 @@ class RepVGGBlock(Block):
     def _can_be_together(self):
         """Return whether the quick way of the training form gives the same as the layers."""
         norms = [self.dense.bn, self.pointwise.bn, *([self.identity] if self.identity is not None else [])]
-        return self.training and not self.layered and not any(norm.frozen for norm in norms)
+        by_the_batch = all(norm.training and not norm.frozen for norm in norms)
+        return self.training and not self.layered and by_the_batch
 
     def backward(self, grad_out, input_gradient=True):
         """Give every branch the gradient of the sum; add up what they return (None if it is not wanted)."""
@@ -71,11 +73,12 @@ class RepVGGBlock(Block):
         grad_x += self.pointwise.backward(grad_sum)
         if self.identity is not None:
             grad_x += self.identity.backward(grad_sum)
-        return grad_x
+        return grad_x if input_gradient else None
 
     def forget(self):
         """Drop what was kept for `backward`."""
         self._together = None
+        self.relu.forget()
 
     def convolutions(self):
         """Return each branch as the kernel of a convolution without bias and the batch norm after it.
@@ -140,11 +143,11 @@ class FusedRepVGGBlock(Block):
         self._out = out if self.training else None
         return out
 
-    def backward(self, grad_out):
-        """Pass the gradient back, for whoever trains the plain network further."""
+    def backward(self, grad_out, input_gradient=True):
+        """Pass the gradient back, for whoever trains the plain network further; None if it is not wanted."""
         if self._out is None:
             raise ValueError("backward needs a forward pass in training mode before it")
-        return self.reparam.backward(relu_backward(grad_out, self._out))
+        return self.reparam.backward(relu_backward(grad_out, self._out), input_gradient)
 
     def paths(self):
         """Return its one step (but for the bias)."""

@@ -8,7 +8,7 @@ convolutions as always, and everything between them (three batch norms, the addi
 import numpy as np
 
 from repvgg_np.kernels import branches as kernels
-from repvgg_np.kernels.layout import channels_first, channels_last
+from repvgg_np.kernels.layout import channels_first, channels_last, check_float
 
 
 class Together:
@@ -17,7 +17,7 @@ class Together:
     Parameters
     ----------
     block : RepVGGBlock
-        In training mode, no batch norm frozen.
+        In training mode, its batch norms too, and none of them frozen.
     x : ndarray (N, C_in, H, W)
 
     Attributes
@@ -32,7 +32,8 @@ class Together:
         if block.identity is not None:
             self.norms.append(block.identity)
             ys.append(x)
-        self.norms[-1].check(ys[-1])
+        for norm, y in zip(self.norms, ys, strict=True):
+            norm.check(y)
         self.branches = [_flat(y) for y in ys]
         self.gammas = np.array([norm.gamma.peek() for norm in self.norms], np.float64)
         betas = np.array([norm.beta.peek() for norm in self.norms], np.float64)
@@ -45,8 +46,17 @@ class Together:
         self.out = _as_pictures(self._out, ys[0].shape)
 
     def backward(self, grad_out, input_gradient=True):
-        """Set the gradients of all parameters of the block; return that of the input, or None if it is not wanted."""
-        dtype = grad_out.dtype
+        """Set the gradients of all parameters of the block; return that of the input, or None if it is not wanted.
+
+        Raises
+        ------
+        ValueError
+            If `grad_out` is no array of the output's shape and dtype.
+        """
+        dtype = self.out.dtype
+        check_float("grad_out", grad_out, "(N, C_out, H_out, W_out)", dtype)
+        if grad_out.shape != self.out.shape:
+            raise ValueError(f"grad_out must have the output's shape {self.out.shape}, got {grad_out.shape}")
         grads, grad_gammas, grad_beta = kernels.backward(
             _flat(grad_out), self._out, self.branches, self.gammas, self.means, self.stds
         )

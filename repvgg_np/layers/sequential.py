@@ -21,10 +21,12 @@ class Sequential(Layer):
             x = layer(x)
         return x
 
-    def backward(self, grad_out):
-        """Pass the gradient back through every layer."""
-        for layer in reversed(self.layers):
+    def backward(self, grad_out, input_gradient=True):
+        """Pass the gradient back through every layer; the first may be told that its input's gradient is not wanted."""
+        for layer in reversed(self.layers[1:]):
             grad_out = layer.backward(grad_out)
+        for layer in self.layers[:1]:
+            grad_out = layer.backward(grad_out) if input_gradient else layer.backward(grad_out, False)
         return grad_out
 
     def fused(self):
