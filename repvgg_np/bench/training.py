@@ -33,7 +33,7 @@ class Trainer:
     def __call__(self):
         """Take a step."""
         loss, grad_logits = cross_entropy(self.model(self._x), self._labels)
-        self.model.backward(grad_logits)
+        self.model.backward(grad_logits, input_gradient=False)
         self._optimizer.step()
         return loss
 

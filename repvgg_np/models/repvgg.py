@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from repvgg_np.blocks import DEFAULT, Block, find_variant
+from repvgg_np.blocks import DEFAULT, Block, RepVGGBlock, find_variant
 from repvgg_np.layers import GlobalAvgPool, Layer, Linear, Sequential
 
 # The layers that have groups in the g2 and g4 models: every second one from the third on, of 28 (section 3.4).
@@ -166,7 +166,11 @@ class RepVGG(Layer):
         grad = self.pool.backward(self.linear.backward(grad_logits))
         for stage in reversed(self.stages[1:]):
             grad = stage.backward(grad)
-        return self.stages[0].backward(grad, input_gradient)
+        first = self.stages[0]
+        if not input_gradient and isinstance(first, RepVGGBlock):
+            return first.backward(grad, input_gradient=False)
+        grad = first.backward(grad)  # other kinds of blocks know no shorter way
+        return grad if input_gradient else None
 
     def blocks(self):
         """Return `(name, block)` of every block, in the order in which a picture passes through them."""

@@ -149,7 +149,7 @@ def train(model, train_set, test_set, settings, folder, resume=False, progress=T
                     loss, grad_logits = cross_entropy(logits, targets, settings.label_smoothing)
                     if not math.isfinite(loss):
                         raise saver.diverged(f"loss is {loss}", position)
-                    model.backward(grad_logits)
+                    model.backward(grad_logits, input_gradient=False)
                     optimizer.step(schedule(epoch * steps + position.step))
 
                     seconds = time.perf_counter() - started
