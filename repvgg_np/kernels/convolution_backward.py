@@ -38,22 +38,28 @@ PIXEL_BYTES = 128 * 1024
 
 
 @kernel
-def tap_offset(row, depth_in, k_w, padded_width, channels):
-    """Return how far row (k, l, c) of grad_w lies from the first pixel of a padded picture."""
-    tap, c = row // depth_in, row % depth_in
-    return (tap // k_w * padded_width + tap % k_w) * channels + c
+def tap_offsets(kernel_size, depth_in, padded_width, channels):
+    """Return how far each row (k, l, c) of grad_w lies from the first pixel of a padded picture."""
+    offsets = np.empty(kernel_size[0] * kernel_size[1] * depth_in, np.intp)
+    row = 0
+    for k in range(kernel_size[0]):
+        for l in range(kernel_size[1]):  # noqa: E741
+            for c in range(depth_in):
+                offsets[row] = (k * padded_width + l) * channels + c
+                row += 1
+    return offsets
 
 
 @kernel
 def add_picture(
-    picture, first, padded_width, channels, kernel_width, depth_in, flat_out, place, c_out, columns, out_size, stride,
-    flat_grad, target, row_length, share,
+    picture, first, offsets, walk, flat_out, place, columns, flat_grad, target, row_length, share
 ):  # fmt: skip
-    """Add what one picture gives to the rows of grad_w, six at a time, numbered `share[0]` to `share[1] - 1`."""
+    """Add what one picture gives to the rows of grad_w, six at a time, numbered `share[0]` to `share[1] - 1`.
+
+    Row r has its number for the first pixel at `picture[first + offsets[r]]`; the gradients begin at `flat_out[place]`.
+    """
     lanes = VECTOR_BYTES // picture.itemsize
-    height, width = out_size
-    walk = (height, stride[0] * padded_width * channels, width, stride[1] * channels, c_out)
-    last = share[2] - 1
+    last = offsets.size - 1
     for column in range(0, columns, 2 * lanes):
         left = columns - column
         for tile in range(share[0], share[1]):
@@ -61,13 +67,9 @@ def add_picture(
             r0, r1, r2 = row, min(row + 1, last), min(row + 2, last)
             r3, r4, r5 = min(row + 3, last), min(row + 4, last), min(row + 5, last)
             sources = (
-                first + tap_offset(r0, depth_in, kernel_width, padded_width, channels),
-                first + tap_offset(r1, depth_in, kernel_width, padded_width, channels),
-                first + tap_offset(r2, depth_in, kernel_width, padded_width, channels),
-                first + tap_offset(r3, depth_in, kernel_width, padded_width, channels),
-                first + tap_offset(r4, depth_in, kernel_width, padded_width, channels),
-                first + tap_offset(r5, depth_in, kernel_width, padded_width, channels),
-            )
+                first + offsets[r0], first + offsets[r1], first + offsets[r2],
+                first + offsets[r3], first + offsets[r4], first + offsets[r5],
+            )  # fmt: skip
             start = target + column
             targets = (
                 start + r0 * row_length, start + r1 * row_length, start + r2 * row_length,
@@ -90,17 +92,18 @@ def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, scratc
     channels, c_out = x.shape[3], grad_out.shape[3]
     depth_in, columns = channels // groups, c_out // groups
     depth = kernel_size[0] * kernel_size[1] * depth_in
-    out_size = (grad_out.shape[1], grad_out.shape[2])
-    pixels = out_size[0] * out_size[1]
+    pixels = grad_out.shape[1] * grad_out.shape[2]
     padded_height, padded_width = x.shape[1] + 2 * padding[0], x.shape[2] + 2 * padding[1]
     tiles = (depth + TILE_ROWS - 1) // TILE_ROWS
     row_length = grad.shape[2]  # columns rounded up to whole registers
     in_place = padding == (0, 0)  # without a border, the picture is read where it lies
+    walk = (grad_out.shape[1], stride[0] * padded_width * channels, grad_out.shape[2], stride[1] * channels, c_out)
     flat_x, flat_out, flat_grad = x.reshape(-1), grad_out.reshape(-1), grad.reshape(-1)
     # A worker owns some rows of grad_w and runs through all pictures for them, in order: nothing is added up across
     # threads, and the bits do not depend on how many there are.
     for worker in prange(workers):
-        share = (tiles * worker // workers, tiles * (worker + 1) // workers, depth)
+        share = (tiles * worker // workers, tiles * (worker + 1) // workers)
+        offsets = tap_offsets(kernel_size, depth_in, padded_width, channels)
         for n in range(x.shape[0]):
             picture, first = scratch[worker], 0
             if in_place:
@@ -109,9 +112,8 @@ def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, scratc
                 copy_padded_rows(flat_x, n, x.shape[1:], -padding[0], padded_height, padding[1], picture)
             for group in range(groups):
                 add_picture(
-                    picture, first + group * depth_in, padded_width, channels, kernel_size[1], depth_in,
-                    flat_out, n * pixels * c_out + group * columns, c_out, columns, out_size, stride,
-                    flat_grad, group * depth * row_length, row_length, share,
+                    picture, first + group * depth_in, offsets, walk, flat_out, n * pixels * c_out + group * columns,
+                    columns, flat_grad, group * depth * row_length, row_length, share,
                 )  # fmt: skip
 
 
