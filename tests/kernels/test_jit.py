@@ -88,3 +88,40 @@ def test_processes_that_compile_at_once_never_get_each_others_code(tmp_path):
         for process in processes:
             _, error = process.communicate()
             assert process.returncode == 0, error.decode()
+
+
+WARM_UP_AND_RUN = """
+import sys
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+import repvgg_np as rv
+from repvgg_np.kernels import warm_up
+
+def compiled():
+    modules = [module for name, module in sys.modules.items() if name.startswith("repvgg_np.kernels.")]
+    functions = {f for module in modules for f in vars(module).values() if isinstance(f, Dispatcher)}
+    return {f"{f.py_func.__name__}{signature}" for f in functions for signature in f.overloads}
+
+training = sys.argv[1] == "training"
+warm_up(training)
+warm = compiled()
+model = rv.create_model("RepVGG-A0-CIFAR", num_classes=3, seed=0)
+x = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
+if training:
+    for pictures in (x, x[:1, :, :17, :9]):
+        logits = model(pictures)
+        model.backward(logits)
+        model.backward(logits, input_gradient=False)
+model.eval()
+for network in (model, rv.fuse(model)):
+    network(x), network(x[:1])
+print(sorted(compiled() - warm))
+"""
+
+
+@pytest.mark.slow_without_jit
+@pytest.mark.parametrize("what", ["training", "inference"])
+def test_after_warming_up_nothing_is_left_to_compile(what):
+    run = subprocess.run([sys.executable, "-c", WARM_UP_AND_RUN, what], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "[]\n"
