@@ -349,9 +349,9 @@ def _summary(options):
                     "winograd_multiplications": sum(cost.winograd_multiplications for cost in costs),
                 }
             )
-        head = f"{'model':<16} {'parameters, training':>20} {'inference':>12} {'FLOPs':>15} {'Wino MULs':>15}"
+        head = f"{'model':<17} {'parameters, training':>20} {'inference':>12} {'FLOPs':>15} {'Wino MULs':>15}"
         lines = [
-            f"{r['model']:<16} {r['training_parameters']:>20,} {r['inference_parameters']:>12,} {r['flops']:>15,} "
+            f"{r['model']:<17} {r['training_parameters']:>20,} {r['inference_parameters']:>12,} {r['flops']:>15,} "
             f"{r['winograd_multiplications']:>15,}"
             for r in rows
         ]
@@ -361,11 +361,11 @@ def _summary(options):
     costs = network_cost(model, options.size)
     total = {key: sum(getattr(c, key) for c in costs) for key in ("parameters", "flops", "winograd_multiplications")}
     numbers = {"model": model.name, "form": model.form, **total, "layers": [vars(cost) for cost in costs]}
-    width = max(len(cost.kind) for cost in costs)
-    lines = [f"{'layer':<10} {'':<{width}} {'output':>16} {'parameters':>12} {'FLOPs':>15}"]
+    width, first = max(len(cost.kind) for cost in costs), max(len(cost.name) for cost in costs)
+    lines = [f"{'layer':<{first}} {'':<{width}} {'output':>16} {'parameters':>12} {'FLOPs':>15}"]
     for cost in costs:
         shape = "x".join(map(str, cost.out_shape))
-        lines.append(f"{cost.name:<10} {cost.kind:<{width}} {shape:>16} {cost.parameters:>12,} {cost.flops:>15,}")
+        lines.append(f"{cost.name:<{first}} {cost.kind:<{width}} {shape:>16} {cost.parameters:>12,} {cost.flops:>15,}")
     lines.append(
         f"{model.name}, {model.form} form: {total['parameters']:,} parameters, "
         f"{total['flops']:,} FLOPs (multiply-adds), "

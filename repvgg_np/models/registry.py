@@ -4,6 +4,19 @@ import difflib
 
 import numpy as np
 
+from repvgg_np.models import (
+    densenet,
+    efficientnet,
+    googlenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    regnet,
+    resnet,
+    shufflenet_v1,
+    shufflenet_v2,
+    vgg,
+)
+from repvgg_np.models.network import Baseline
 from repvgg_np.models.repvgg import GROUPED_LAYERS, RepVGG, RepVGGConfig
 
 # Table 3 of the paper: the width multipliers a (stages 1 to 4) and b (stage 5).
@@ -38,7 +51,12 @@ def _configs():
     return configs
 
 
+# First the paper's own networks, then those that it compares them with, or that its introduction speaks of.
 CONFIGS = _configs()
+for _family in (
+    resnet, vgg, regnet, efficientnet, mobilenet_v1, mobilenet_v2, shufflenet_v1, shufflenet_v2, densenet, googlenet,
+):  # fmt: skip
+    CONFIGS |= _family.CONFIGS
 
 
 def list_models():
@@ -92,7 +110,8 @@ def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="trai
 
     Returns
     -------
-    RepVGG
+    Network
+        A `RepVGG`, or the `Baseline` of that name.
 
     Raises
     ------
@@ -103,6 +122,8 @@ def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="trai
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     rng = None if seed is None else np.random.default_rng(seed)
-    model = RepVGG(CONFIGS[name], num_classes, rng=rng, dtype=dtype, form=form)
+    config = CONFIGS[name]
+    kind = RepVGG if isinstance(config, RepVGGConfig) else Baseline
+    model = kind(config, num_classes, rng=rng, dtype=dtype, form=form)
     model.name = name
     return model
