@@ -11,10 +11,14 @@ with s_b = gamma_b / sigma_b for the branches b = 3x3, 1x1, identity, let
 * The fused form: its kernel is off by at most gamma_6 of the sum over |s_b W_b| (4 roundings of `kernel scale`, 2 of
   the additions), its bias by at most gamma_7 c; its convolution's bound takes both into account.
 
+A convolution with the one batch norm behind it, as ResNet and its relatives have, is the case of one branch. (A bias b
+of that convolution is subtracted from mu: c has |mu| + |b| in the place of |mu|, and one rounding more.)
+
 ReLU brings numbers closer together, never apart. So the two differ by at most the sum of these two bounds, element by
 element. A difference above it is not rounding: the fusion, or a file, is wrong.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +71,7 @@ class FusionReport:
     notes : list of str
         What the reader should know about the comparison.
     same_classifier : bool
-        Whether the layer after the blocks, which fusion does not touch, holds the same numbers.
+        Whether what fusion does not touch holds the same numbers: the classifier, and norms that follow no convolution.
     """
 
     blocks: list
@@ -122,11 +126,11 @@ def verify_fusion(model, x, fused=None):
 
     Parameters
     ----------
-    model : RepVGG
+    model : Network
         In its training form. It is compared in inference mode, whatever mode it is in, and left in that mode.
     x : ndarray (N, 3, H, W)
         Pictures, normalised as in training.
-    fused : RepVGG, optional
+    fused : Network, optional
         The inference form to compare with, from a file, say. Without it, the network is fused here.
 
     Returns
@@ -144,7 +148,7 @@ def verify_fusion(model, x, fused=None):
     if fused is not None:
         if getattr(fused, "form", None) != "inference":
             raise ValueError("fused must be in its inference form, got the training form")
-        if fused.config.block_shapes() != model.config.block_shapes() or fused.num_classes != model.num_classes:
+        if fused.architecture() != model.architecture():
             raise ValueError("fused must have the same blocks and classes as model, got another architecture")
     model.check_pictures(x)
     if len(x) == 0:
@@ -161,21 +165,60 @@ def verify_fusion(model, x, fused=None):
     try:
         fused = model.fused() if fused is None else fused
         fused.eval()
-        blocks, activation = [], x
-        for (name, block), (_, fused_block) in zip(model.blocks(), fused.blocks(), strict=True):
-            out = block(activation)
-            blocks.append(_compare(name, block, activation, out, fused_block(activation)))
-            activation = out
-        logits, fused_logits = model(x), fused(x)
-        ours, theirs = model.linear.state_dict(), fused.linear.state_dict()
-        same_classifier = all(np.array_equal(ours[name], theirs[name]) for name in ours)
-        if not same_classifier:
-            notes.append("the classifiers differ, which fusion does not touch: the files belong to different networks")
+        twins, reports = dict(fused.blocks()), {}
+
+        def compare(name, block, x):
+            reports[name] = _compare(name, block, x, block(x), twins[name](x))
+
+        with _inputs_told(model.blocks(), compare):
+            logits = model(x)
+        fused_logits = fused(x)
+        blocks = list(reports.values())
+        different = _differences_outside(model, fused)
+        if different:
+            notes.append(
+                f"the classifiers differ, which fusion does not touch ({different[0]}): the files belong to different "
+                "networks"
+            )
     finally:
         model.train(was_training)
     changed = int((logits.argmax(axis=1) != fused_logits.argmax(axis=1)).sum())
     logits_error = float(np.abs(logits - fused_logits).max())
-    return FusionReport(blocks, logits_error, changed, len(x), notes, same_classifier)
+    return FusionReport(blocks, logits_error, changed, len(x), notes, not different)
+
+
+@contextmanager
+def _inputs_told(blocks, tell):
+    """While inside, call `tell(name, block, x)` with what each block is given, before it computes."""
+    entrances = [_tell_first(name, block, tell) for name, block in blocks]
+    try:
+        yield
+    finally:
+        for entrance in entrances:
+            del entrance.forward
+
+
+def _tell_first(name, block, tell):
+    """Put `tell` in front of a block's forward pass; return the layer whose `forward` now hides its class's."""
+    entrance = block if hasattr(block, "forward") else block.conv  # a convolution and its batch norm are two layers
+
+    def told(x, **options):
+        del entrance.forward  # whoever is told may run the block himself
+        try:
+            tell(name, block, x)
+            return entrance.forward(x, **options)
+        finally:
+            entrance.forward = told
+
+    entrance.forward = told
+    return entrance
+
+
+def _differences_outside(model, fused):
+    """Return the names of arrays that differ between two forms, though no block of the fused one holds them."""
+    inside = tuple(f"{name}." for name, _ in fused.blocks())
+    ours, theirs = model.state_dict(), fused.state_dict()
+    return [name for name in theirs if not name.startswith(inside) and not np.array_equal(ours[name], theirs[name])]
 
 
 def check_statistics(model):
@@ -198,7 +241,7 @@ def fusion_bound(block, x):
 
     Parameters
     ----------
-    block : RepVGGBlock
+    block : RepVGGBlock or ConvolutionAndNorm
         In inference mode.
     x : ndarray (N, C_in, H, W)
 
@@ -208,27 +251,40 @@ def fusion_bound(block, x):
     algorithm : str
         Of the fused convolution.
     """
-    stride, groups, dtype = (block.stride, block.stride), block.groups, x.dtype
+    (stride, padding, groups), branches = _branches(block)
+    dtype, (fused_kernel, _) = x.dtype, block.fold()
     branch_error, magnitude, constants = 0, 0, 0
-    for kernel, norm in block.convolutions():
+    for kernel, norm, own_padding, own_bias in branches:
         scale = np.abs(norm.gamma.peek()) / np.sqrt(norm.running_var + norm.running_var.dtype.type(norm.eps))
-        padding = (kernel.shape[2] // 2, kernel.shape[3] // 2)
         algorithm = choose_algorithm(kernel.shape, stride, groups)  # (of the identity, which rounds nothing, too)
-        own_bound = convolution_bound(x, kernel, stride, padding, groups, algorithm)
+        bias = own_bias[:, None, None].astype(np.float64)
+        own_bound = convolution_bound(x, kernel, stride, own_padding, groups, algorithm, bias=bias)
         branch_error = branch_error + scale[:, None, None] * own_bound
         scaled = np.abs(kernel) * scale[:, None, None, None]
-        magnitude = magnitude + (scaled if kernel.shape[2:] == (3, 3) else pad_1x1_to_3x3(scaled))
-        constants = constants + np.abs(norm.beta.peek()) + np.abs(norm.running_mean) * scale
+        magnitude = magnitude + (scaled if kernel.shape == fused_kernel.shape else pad_1x1_to_3x3(scaled))
+        constants = constants + np.abs(norm.beta.peek()) + (np.abs(norm.running_mean) + own_bias) * scale
     constants = constants[:, None, None].astype(np.float64)
-    terms = absolute_convolution(x, magnitude, stride, (1, 1), groups) + constants + underflow_guard(dtype)
+    terms = absolute_convolution(x, magnitude, stride, padding, groups) + constants + underflow_guard(dtype)
     branch_error = branch_error * (1 + gamma(9, dtype)) + gamma(9, dtype) * terms
 
-    fused_kernel, _ = block.fold()
     algorithm = choose_algorithm(fused_kernel.shape, stride, groups)
     rounded_before = {"magnitude": magnitude, "weight_roundings": 6, "bias": constants, "bias_roundings": 7}
-    fused_error = convolution_bound(x, fused_kernel, stride, (1, 1), groups, algorithm, **rounded_before)
+    fused_error = convolution_bound(x, fused_kernel, stride, padding, groups, algorithm, **rounded_before)
     # The magnitudes above went through roundings of their own: a dozen at most.
     return (branch_error + fused_error) * (1 + gamma(12, dtype)), algorithm
+
+
+def _branches(block):
+    """Return the fused form's stride, padding and groups, and `(kernel, norm, padding, |bias|)` of each branch."""
+    if not hasattr(block, "convolutions"):  # a convolution and its batch norm
+        conv, kernel = block.conv, block.conv.weight.peek()
+        bias = np.zeros(len(kernel), kernel.dtype) if conv.bias is None else np.abs(conv.bias.peek())
+        return (conv.stride, conv.padding, conv.groups), [(kernel, block.norm, conv.padding, bias)]
+    branches = [
+        (kernel, norm, (kernel.shape[2] // 2, kernel.shape[3] // 2), np.zeros_like(norm.running_mean))
+        for kernel, norm in block.convolutions()
+    ]
+    return ((block.stride, block.stride), (1, 1), block.groups), branches
 
 
 def _compare(name, block, x, out, fused_out):
