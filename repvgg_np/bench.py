@@ -7,7 +7,7 @@ import numpy as np
 
 from repvgg_np.fuse import fuse
 from repvgg_np.kernels import get_num_threads, warm_up
-from repvgg_np.models import create_model
+from repvgg_np.models import RepVGG, create_model
 
 
 def time_side_by_side(functions, repeats):
@@ -56,14 +56,16 @@ def torch_network(fused):
 
     Parameters
     ----------
-    fused : RepVGG
+    fused : Network
         In inference form.
 
     Returns
     -------
     callable or None
-        Maps pictures (N, 3, H, W) to logits; None where PyTorch is not installed.
+        Maps pictures (N, 3, H, W) to logits; None where PyTorch is not installed, or the network is no RepVGG.
     """
+    if not isinstance(fused, RepVGG):
+        return None
     try:
         import torch
     except ImportError:
@@ -147,7 +149,8 @@ def bench_inference(name, batch, size=None, repeats=15, seed=0):
     warm_up(training=False)
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(batch, size, size, 3)).astype(np.float32).transpose(0, 3, 1, 2)  # channels-last in memory
-    contestants = {"three branches": lambda: model(x), "fused": lambda: fused(x)}
+    before = "three branches" if isinstance(model, RepVGG) else "unfused"
+    contestants = {before: lambda: model(x), "fused": lambda: fused(x)}
     peer = torch_network(fused)
     if peer is not None:
         contestants["PyTorch, fused"] = lambda: peer(x)

@@ -176,10 +176,7 @@ def verify_fusion(model, x, fused=None):
         blocks = list(reports.values())
         different = _differences_outside(model, fused)
         if different:
-            notes.append(
-                f"the classifiers differ, which fusion does not touch ({different[0]}): the files belong to different "
-                "networks"
-            )
+            notes.append(f"{different[0]} differs, which fusion does not touch: the files belong to different networks")
     finally:
         model.train(was_training)
     changed = int((logits.argmax(axis=1) != fused_logits.argmax(axis=1)).sum())

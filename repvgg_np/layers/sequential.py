@@ -50,22 +50,22 @@ class Sequential(Layer):
         return shape, all_steps
 
     def pairs(self):
-        """Return `(name, ConvolutionAndNorm)` of each convolution with a batch norm right behind it."""
+        """Return, by its name, each convolution with a batch norm right behind it, as a `ConvolutionAndNorm`."""
         neighbours = zip(self._steps, self._steps[1:], strict=False)
-        return [
-            (name, ConvolutionAndNorm(layer, behind))
+        return {
+            name: ConvolutionAndNorm(layer, behind)
             for (name, layer), (_, behind) in neighbours
             if isinstance(layer, Conv2d) and isinstance(behind, BatchNorm2d)
-        ]
+        }
 
     def fused(self):
         """Return the chain of the inference forms; a batch norm right behind a convolution is written into it."""
-        pairs = dict(self.pairs())
-        folded = {id(pair.norm) for pair in pairs.values()}
+        pairs = self.pairs()
+        written = {pair.norm for pair in pairs.values()}
         steps = {
             name: pairs[name].fused() if name in pairs else layer.fused()
             for name, layer in self._steps
-            if id(layer) not in folded
+            if layer not in written
         }
         return Sequential(**steps).train(self.training)
 

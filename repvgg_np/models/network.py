@@ -172,8 +172,9 @@ class Baseline(Network):
         """Return `(name, block)` of each convolution with its batch norm, or of what they were folded into."""
         if self.form == "inference":
             return [(name, layer) for name, layer in self.named_layers() if isinstance(layer, FoldedConv2d)]
-        chains = [(name, layer) for name, layer in self.named_layers() if isinstance(layer, Sequential)]
-        return [(f"{name}.{conv}".strip("."), pair) for name, chain in chains for conv, pair in chain.pairs()]
+        chains = [layer for _, layer in self.named_layers() if isinstance(layer, Sequential)]
+        pairs = {pair.conv: pair for chain in chains for pair in chain.pairs().values()}
+        return [(name, pairs[layer]) for name, layer in self.named_layers() if layer in pairs]
 
     def fused(self):
         """Return the inference form, a new network."""
