@@ -81,7 +81,13 @@ def test_depthwise_convolutions_are_never_counted_as_winograd():
     assert winograd == flops
 
 
-@small_networks
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind == "ShuffleNetV2" else pytest.mark.slow_without_jit)
+        for kind in SMALL_NETWORKS
+    ],
+)
 def test_the_gradient_of_a_whole_network_along_a_random_direction_of_every_array(kind, rng):
     model, x = make_small(kind, rng)
     model.train()
@@ -208,6 +214,12 @@ def test_dropout_and_stochastic_depth_are_seeded_by_the_network_and_grow_with_de
     model = Baseline(config, rng=np.random.default_rng(1))
     assert model(x).tobytes() != model(x).tobytes()
     assert model.eval()(x).tobytes() == model(x).tobytes()
+    other = Baseline(config, rng=np.random.default_rng(2))
+    drawn = [
+        [layer.rng.random() for _, layer in network.named_layers() if isinstance(layer, (Dropout, StochasticDepth))]
+        for network in (model, other)
+    ]
+    assert len({*drawn[0], *drawn[1]}) == 6  # each layer of each network has a stream of its own
     noise = [layer.probability for _, layer in model.named_layers() if isinstance(layer, (Dropout, StochasticDepth))]
     assert noise == [0, 0.6 * 1 / 3, 0.5]
     b0 = rv.create_model("EfficientNet-B0", seed=None)
