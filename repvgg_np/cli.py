@@ -8,6 +8,7 @@ import json
 import sys
 
 from repvgg_np.bench.command import add_kinds
+from repvgg_np.training.command import add_ablation, add_settings, read_settings, run_ablation
 
 BENCH = "time this package beside PyTorch, ONNX Runtime and OpenVINO, where they are installed"
 MODEL_FILE = "the model's file (.npz)"
@@ -84,23 +85,7 @@ def _parser():
     train.add_argument("--variant", help="kind of its blocks, such as no-identity, acb or dbb (default: repvgg)")
     train.add_argument("--out", metavar="DIR", help="where to write (default: runs/MODEL-DATA)")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
-    train.add_argument("--epochs", type=int, help="default: 20")
-    train.add_argument("--batch-size", type=int, help="default: 128")
-    train.add_argument("--learning-rate", "--lr", type=float, help="the highest of the schedule (default: 0.1)")
-    train.add_argument("--schedule", help="cosine or one_cycle (default: cosine)")
-    train.add_argument(
-        "--warmup-epochs", type=float, help="while the learning rate rises (default: the schedule's own)"
-    )
-    train.add_argument("--momentum", type=float, help="default: 0.9")
-    train.add_argument("--nesterov", action=argparse.BooleanOptionalAction, help="default: no")
-    train.add_argument("--weight-decay", type=float, help="default: 1e-4")
-    train.add_argument("--decay", help="what decays: official, kernels or all (default: official)")
-    train.add_argument("--label-smoothing", type=float, help="default: 0")
-    train.add_argument("--mixup", type=float, help="alpha of mixup; 0 is off (default: 0)")
-    train.add_argument(
-        "--augment", action=argparse.BooleanOptionalAction, help="crop and flip at random (default: yes)"
-    )
-    train.add_argument("--seed", type=int, help="default: 0")
+    add_settings(train)
 
     evaluate = command("evaluate", _evaluate, "count how many test pictures a network classifies correctly")
     evaluate.add_argument("file", help=MODEL_FILE)
@@ -125,34 +110,14 @@ def _parser():
 
     summary = command("summary", _summary, "print layers, shapes, parameters and FLOPs of a network")
     summary.add_argument("model", nargs="?", help="its name; without it, one line for each network")
-    summary.add_argument("--variant", default="repvgg", help="kind of its blocks (default: %(default)s)")
+    summary.add_argument("--variant", help="kind of a RepVGG's blocks (default: repvgg)")
     summary.add_argument("--size", type=int, help="height and width of the picture")
     summary.add_argument("--classes", type=int, help="how many classes")
     summary.add_argument("--form", choices=("training", "inference"), default="inference", help="default: %(default)s")
 
     ablate = command("ablate", _ablate, "train the rows of the paper's ablation tables, and compare their order")
     _add_data(ablate)
-    ablate.add_argument(
-        "--run",
-        dest="folder",
-        default="ablation",
-        metavar="DIR",
-        help="where to write and go on (default: %(default)s)",
-    )
-    ablate.add_argument(
-        "--rows",
-        default="branches,variants",
-        metavar="NAME,...",
-        help="kinds of blocks, or branches (table 6), variants (table 7), beyond (default: %(default)s)",
-    )
-    ablate.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
-    ablate.add_argument("--seeds", type=int, default=1, metavar="N", help="how many, from 0 (default: %(default)s)")
-    ablate.add_argument("--epochs", type=int, help="default: 20")
-    ablate.add_argument("--batch-size", type=int, help="default: 128")
-    ablate.add_argument("--learning-rate", "--lr", type=float, help="the highest of the schedule (default: 0.1)")
-    ablate.add_argument(
-        "--workers", type=int, default=1, help="processes; 1 is this one (default: %(default)s), more are slower each"
-    )
+    add_ablation(ablate)
 
     bench = commands.add_parser("bench", help=BENCH, description=BENCH + ".")
     bench.usual = "inference"
@@ -224,15 +189,13 @@ def _demo(options):
 
 def _train(options):
     """Train a network."""
-    import dataclasses
     from pathlib import Path
 
     from repvgg_np import plots
     from repvgg_np.models import create_model, find_model, save
-    from repvgg_np.training import Settings, train
+    from repvgg_np.training import train
 
-    names = [field.name for field in dataclasses.fields(Settings)]
-    settings = Settings(**{name: value for name in names if (value := getattr(options, name)) is not None})
+    settings = read_settings(options)
     name = find_model(options.model)
     kind = {} if options.variant is None else {"variant": options.variant}
     folder = Path(options.out or Path("runs") / "-".join([name, *kind.values(), options.data]))
@@ -390,9 +353,9 @@ def _summary(options):
                     "winograd_multiplications": sum(cost.winograd_multiplications for cost in costs),
                 }
             )
-        head = f"{'model':<16} {'parameters, training':>20} {'inference':>12} {'FLOPs':>15} {'Wino MULs':>15}"
+        head = f"{'model':<17} {'parameters, training':>20} {'inference':>12} {'FLOPs':>15} {'Wino MULs':>15}"
         lines = [
-            f"{r['model']:<16} {r['training_parameters']:>20,} {r['inference_parameters']:>12,} {r['flops']:>15,} "
+            f"{r['model']:<17} {r['training_parameters']:>20,} {r['inference_parameters']:>12,} {r['flops']:>15,} "
             f"{r['winograd_multiplications']:>15,}"
             for r in rows
         ]
@@ -403,17 +366,17 @@ def _summary(options):
     total = {key: sum(getattr(c, key) for c in costs) for key in ("parameters", "flops", "winograd_multiplications")}
     numbers = {
         "model": model.name,
-        "variant": options.variant,
+        "variant": getattr(model.config, "block", None),
         "form": model.form,
         **total,
         "layers": [vars(cost) for cost in costs],
     }
-    kind = "" if options.variant == "repvgg" else f" with {options.variant} blocks"
-    width = max(len(cost.kind) for cost in costs)
-    lines = [f"{'layer':<10} {'':<{width}} {'output':>16} {'parameters':>12} {'FLOPs':>15}"]
+    kind = "" if options.variant is None else f" with {options.variant} blocks"
+    width, first = max(len(cost.kind) for cost in costs), max(len(cost.name) for cost in costs)
+    lines = [f"{'layer':<{first}} {'':<{width}} {'output':>16} {'parameters':>12} {'FLOPs':>15}"]
     for cost in costs:
         shape = "x".join(map(str, cost.out_shape))
-        lines.append(f"{cost.name:<10} {cost.kind:<{width}} {shape:>16} {cost.parameters:>12,} {cost.flops:>15,}")
+        lines.append(f"{cost.name:<{first}} {cost.kind:<{width}} {shape:>16} {cost.parameters:>12,} {cost.flops:>15,}")
     lines.append(
         f"{model.name}{kind}, {model.form} form: {total['parameters']:,} parameters, "
         f"{total['flops']:,} FLOPs (multiply-adds), "
@@ -425,24 +388,5 @@ def _summary(options):
 
 def _ablate(options):
     """Train the rows of the ablation tables."""
-    import contextlib
-
-    from repvgg_np.training import DataSource, Settings, ablate, find_rows, process_pool, summarise, table
-
-    rows = find_rows([name.strip() for name in options.rows.split(",") if name.strip()])
-    for name, value in (("seeds", options.seeds), ("workers", options.workers)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    given = {name: getattr(options, name) for name in ("epochs", "batch_size", "learning_rate")}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    for split in ("train", "test"):  # once, before any run: what is missing is said, or fetched, now
-        _load(options, split)
-    data = DataSource(options.data, options.data_dir, options.limit)
-    pool = contextlib.nullcontext() if options.workers == 1 else process_pool(options.workers, options.threads)
-    with pool as executor:
-        results = ablate(
-            options.folder, rows, range(options.seeds), options.model, settings, data, executor, options.workers
-        )
-    summary = summarise(results)
-    _print(options, {**summary, "results": results}, table(summary))
+    _print(options, *run_ablation(options, lambda split: _load(options, split)))
     return 0

@@ -3,7 +3,8 @@
 Both forms of a block get the same input X, in inference mode. In exact arithmetic they are equal. In floating point,
 with s = gamma / sigma of a batch norm (s = 1 where there is none) and c = |beta| + |mu s|, each of the two is off from
 the exact value by at most what follows; so they differ by at most the sum. `rounding.py` has the model of arithmetic,
-gamma_n, and the bound E of a single convolution.
+gamma_n, and the bound E of a single convolution. Where the convolution before the batch norm has a bias b, as in VGG,
+E is that of the convolution with it, and c has |b s| more.
 
 **The training form** adds B branches. Each is a convolution, or several in a row, with a batch norm. For the last
 convolution of a branch, which finds an input X' that was itself computed, and is off by at most e' (X' = X and e' = 0
@@ -51,7 +52,7 @@ def fusion_bound(block, x):
 
     Parameters
     ----------
-    block : Block
+    block : Block or ConvolutionAndNorm
         In training form and inference mode.
     x : ndarray (N, C_in, H, W)
 
@@ -95,10 +96,11 @@ def _path_error(path, x):
     dtype, error_in = x.dtype, None
     for number, step in enumerate(path):
         geometry = ((step.stride, step.stride), step.padding, step.groups)
+        bias = 0 if step.bias is None else np.abs(step.bias)[:, None, None].astype(np.float64)
         scale, constants = (1, 0) if step.norm is None else _scale_and_constants(step.norm)
-        constants = constants + float(underflow_guard(dtype))
+        constants = constants + scale * bias + float(underflow_guard(dtype))
         algorithm = choose_algorithm(x.shape, step.kernel.shape, *geometry)
-        own = scale * convolution_bound(x, step.kernel, *geometry, algorithm)
+        own = scale * convolution_bound(x, step.kernel, *geometry, algorithm, bias=bias)
         terms = scale * absolute_convolution(x, step.kernel, *geometry) + constants
         passed = 0
         if error_in is not None:
@@ -135,7 +137,7 @@ def _folded_path_error(path, x, need_terms):
         magnitude, constants = fold.kernel_and_bias(absolute=True, guard=underflow_guard(dtype))
         weight_roundings, bias_roundings = fold.roundings()
         constants = constants[:, None, None].astype(np.float64)
-        padding = (kernel.shape[2] // 2, kernel.shape[3] // 2)
+        padding = (kernel.shape[2] // 2, kernel.shape[3] // 2) if fold.padding is None else fold.padding
         geometry = ((fold.stride, fold.stride), padding, fold.groups)
         algorithm = choose_algorithm(x.shape, kernel.shape, *geometry)
         first = first or algorithm

@@ -109,3 +109,30 @@ def exact_convolution(case, bias=True):
     """Return the definition's result in float64."""
     case = case.astype(np.float64)
     return reference.conv2d(case.x, case.weight, case.bias if bias else None, case.stride, case.padding, case.groups)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A pooling with its arguments: `x` (N, C, H, W) in float64, pairs of int."""
+
+    x: np.ndarray
+    kernel_size: tuple
+    stride: tuple
+    padding: tuple
+
+    @property
+    def geometry(self):
+        """Kernel size, stride and padding, in this order."""
+        return self.kernel_size, self.stride, self.padding
+
+
+@st.composite
+def poolings(draw):
+    """Draw a pooling: windows that overlap, that leave gaps, and that hang over the border; equal numbers abound."""
+    pair = st.tuples(st.integers(1, 4), st.integers(1, 4))
+    kernel_size, stride = draw(pair), draw(pair)
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel_size)
+    height, width = (draw(st.integers(max(1, k - 2 * pad), 9)) for k, pad in zip(kernel_size, padding, strict=True))
+    rng = np.random.default_rng(draw(seeds))
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 20)), height, width)
+    return Pooling(rng.integers(-4, 5, shape).astype(np.float64), kernel_size, stride, padding)

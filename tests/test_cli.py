@@ -141,6 +141,7 @@ def test_bench_prints_medians_and_ratios(capsys):
     ("arguments", "message"),
     [
         (("summary", "RepVGG-A9"), "name must be a known model, got 'RepVGG-A9'; did you mean"),
+        (("summary", "ResNet-18", "--variant", "dbb"), "variant is for RepVGG networks only, ResNet-18 has none"),
         (("summary", "RepVGG-A0", "--size", "0"), "size must be an integer of at least 1, got 0"),
         (("summary", "RepVGG-A0", "--classes", "0"), "num_classes must be an integer of at least 1, got 0"),
         (("train", "--batch-size", "0"), "batch_size must be at least 1, got 0"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from repvgg_np import fusion_bound, reference, rounding
-from repvgg_np.blocks import RepVGGBlock
+from repvgg_np.blocks import ConvolutionAndNorm, RepVGGBlock
 from repvgg_np.kernels import winograd, winograd_five, winograd_strided, winograd_transforms
+from repvgg_np.layers import BatchNorm2d, Conv2d, fold_convolution
 from repvgg_np.reference_winograd import FIVE, FOUR, STRIDED, TRANSFORMS
 from repvgg_np.rounding import absolute_convolution, convolution_bound, gamma, underflow_guard
 from tests.blocks.definitions import FOLDING, make_blocks, randomise
@@ -119,7 +120,7 @@ class Arithmetic:
                 (kernel, bias), counts = fold.kernel_and_bias(), fold.roundings()
                 magnitude, constants = fold.kernel_and_bias(absolute=True, guard=self.guard(dtype))
                 constants, padding = constants[:, None, None], (kernel.shape[2] // 2, kernel.shape[3] // 2)
-                geometry = (fold.stride,) * 2, padding, fold.groups
+                geometry = (fold.stride,) * 2, fold.padding or padding, fold.groups
                 algorithm = fusion_bound.choose_algorithm(found[0].shape, kernel.shape, *geometry)
                 sizes = magnitude, counts[0], constants, counts[1]
                 off = self.bound(found[0], kernel, *geometry, algorithm, *sizes)
@@ -137,9 +138,11 @@ class Arithmetic:
     def step_bound(self, step, x, off):
         """Evaluate own, passed, S and c for a step that finds `x`, which is off by `off`."""
         scale, constants = (1, 0) if step.norm is None else self.scale_and_constants(step.norm, x.dtype)
+        bias = np.zeros((1, 1, 1)) if step.bias is None else np.abs(step.bias.astype(float))[:, None, None]
         constants, geometry = constants + float(self.guard(x.dtype)), ((step.stride,) * 2, step.padding, step.groups)
+        constants = constants + bias * scale
         algorithm = fusion_bound.choose_algorithm(x.shape, step.kernel.shape, *geometry)
-        own = scale * self.bound(x, step.kernel, *geometry, algorithm)
+        own = scale * self.bound(x, step.kernel, *geometry, algorithm, bias=bias)
         passed = 0
         if isinstance(off, np.ndarray):
             passed = scale * self.made_up_for(off, step.kernel.astype(float), geometry)
@@ -269,11 +272,51 @@ def test_the_bound_of_every_kind_of_block_is_the_formula(name, shape, dtype, ari
         assert_is_the_formula(block, rng.normal(size=(2, block.in_channels, 5, 3)).astype(dtype), arithmetic)
 
 
+def conv_and_norm(geometry, bias, dtype, rng):
+    """A convolution and the batch norm behind it, with random numbers, in inference mode."""
+    conv = randomise(Conv2d(4, 6, *geometry, bias, rng=rng, dtype=dtype), rng)
+    return ConvolutionAndNorm(conv.eval(), randomise(BatchNorm2d(6, dtype=dtype), rng).eval())
+
+
+# Of the kernel: size, stride, padding and groups. The last has none of the padding that would keep the size.
+GEOMETRIES = [(3, 1, 1, 1), (3, 2, 1, 2), (5, 2, 2, 1), (1, 1, 0, 2), ((1, 3), 1, (2, 0), 1)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_bound_of_a_convolution_and_its_batch_norm_is_the_formula(geometry, bias, dtype, arithmetic, rng):
+    block = conv_and_norm(geometry, bias, dtype, rng)
+    assert_is_the_formula(block, rng.normal(size=(2, 4, 5, 6)).astype(dtype), arithmetic)
+    assert block.folds()[0][0].roundings() == (4, 6 if bias else 5)  # the bias is subtracted from the mean
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_the_fold_of_a_convolution_and_its_batch_norm_is_that_of_the_layers_and_lies_under_the_bound(
+    geometry, dtype, rng
+):
+    block = conv_and_norm(geometry, True, dtype, rng)
+    fused = fold_convolution(block.conv, block.norm).eval()
+    kernel, bias = block.folds()[0][0].kernel_and_bias()
+    assert kernel.tobytes() == fused.weight.data.tobytes() and bias.tobytes() == fused.bias.data.tobytes()
+    x = rng.normal(size=(2, 4, 9, 8)).astype(dtype)
+    bound, _ = fusion_bound.fusion_bound(block, x)
+    error = np.abs(block(x) - fused(x))
+    assert error.any() and (error <= bound).all()
+
+
+def test_a_convolution_with_two_strides_has_no_bound(rng):
+    conv = Conv2d(2, 2, 3, (1, 2), 1, rng=rng)
+    with pytest.raises(ValueError, match=r"conv must have the same stride down and across, got \(1, 2\)"):
+        ConvolutionAndNorm(conv, BatchNorm2d(2))
+
+
 def assert_is_the_formula(block, x, arithmetic):
     bound, algorithm = fusion_bound.fusion_bound(block, x)
     fold = block.folds()[0][0]
     kernel = fold.kernel_and_bias()[0]
-    geometry = (fold.stride,) * 2, (kernel.shape[2] // 2,) * 2, fold.groups
+    geometry = (fold.stride,) * 2, fold.padding or (kernel.shape[2] // 2,) * 2, fold.groups
     assert algorithm == fusion_bound.choose_algorithm(x.shape, kernel.shape, *geometry)
     assert bound.dtype == np.float64
     np.testing.assert_allclose(bound, arithmetic.block_bound(block, x), rtol=10 * tolerance(x.dtype))

@@ -15,10 +15,31 @@ layer multiplies it by a hundred or more. There a statistical one is used:
 import numpy as np
 
 from repvgg_np.kernels import choose_algorithm
+from repvgg_np.layers import Conv2d, Linear
 from repvgg_np.rounding import convolution_bound
 
 LAMBDA, DRAWS = 8, 2
 CROP = 8  # pixels: enough for Winograd's tiles, to compare the bounds of the two algorithms
+
+
+def kernels_of(network):
+    """List the kernels of a network's convolutions, and the matrices of its linear layers, which are 1x1 kernels.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    list of (weight, stride, groups)
+    """
+    kernels = []
+    for _, layer in network.named_layers():
+        if isinstance(layer, Conv2d):
+            kernels.append((layer.weight.peek(), layer.stride[0], layer.groups))
+        elif isinstance(layer, Linear):
+            kernels.append((layer.weight.peek()[:, :, None, None], 1, 1))
+    return kernels
 
 
 def relative_rounding(kernels, pixels=0):
@@ -27,7 +48,7 @@ def relative_rounding(kernels, pixels=0):
     Parameters
     ----------
     kernels : list of (weight, stride, groups)
-        Of its convolutions.
+        From `kernels_of`.
     pixels : int
         The longest sum over pixels: the batch's, in a training step; 0 in inference.
 
@@ -67,7 +88,7 @@ def logits_tolerance(fused, x):
 
     Parameters
     ----------
-    fused : RepVGG
+    fused : Network
         In inference form.
     x : ndarray (N, 3, H, W)
 
@@ -75,8 +96,7 @@ def logits_tolerance(fused, x):
     -------
     float
     """
-    kernels = [(block.reparam.weight.peek(), block.stride, block.groups) for _, block in fused.blocks()]
-    relative, logits, state = relative_rounding(kernels), fused(x), fused.state_dict()
+    relative, logits, state = relative_rounding(kernels_of(fused)), fused(x), fused.state_dict()
     rng, largest = np.random.default_rng(1), 0.0
     for _ in range(DRAWS):
         other = fused.fused()

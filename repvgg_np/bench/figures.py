@@ -11,6 +11,7 @@ COLOURS = {
     "ONNX Runtime": GREEN,
     "OpenVINO": ORANGE,
     "repvgg_np, three branches": GREY,
+    "repvgg_np, unfused": GREY,
 }
 MARKERS = {"PyTorch": "s", "torch.compile": "D", "ONNX Runtime": "^", "OpenVINO": "v"}
 

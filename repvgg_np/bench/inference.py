@@ -4,18 +4,21 @@ from repvgg_np.analysis import network_cost
 from repvgg_np.bench.agreement import check_difference, logits_tolerance
 from repvgg_np.bench.contest import Contestant, check_positive, run_contest
 from repvgg_np.bench.peers import build, check_peers
-from repvgg_np.bench.plain import make_model, make_pair, plain_network, random_pictures
+from repvgg_np.bench.plain import NOT_PLAIN, make_model, make_pair, plain_network, random_pictures
 from repvgg_np.kernels import warm_up
+from repvgg_np.models import RepVGG
 
-FUSED, BRANCHES = "repvgg_np, fused", "repvgg_np, three branches"
+FUSED, BRANCHES, UNFUSED = "repvgg_np, fused", "repvgg_np, three branches", "repvgg_np, unfused"
 
 
 def bench_inference(model, batch, size=None, repeats=15, seed=0, peers=None, branches=True):
     """Time a network before and after fusion, and the fused one of every peer that is installed.
 
+    Peers build a RepVGG only; the networks that the paper compares it with are timed before and after fusion alone.
+
     Parameters
     ----------
-    model : RepVGG or str
+    model : Network or str
         In training form with numbers as after a training, or a name; `make_model` makes one.
     batch : int
         Pictures in a batch.
@@ -50,10 +53,15 @@ def bench_inference(model, batch, size=None, repeats=15, seed=0, peers=None, bra
     logits, tolerance = fused(x), logits_tolerance(fused, x)
     contestants = [Contestant(FUSED, lambda: fused(x), ours=True)]
     if branches:
-        contestants.append(Contestant(BRANCHES, lambda: model(x), ours=True))
-    network, left_out = plain_network(fused), {}
-    built = build(names, lambda peer, threads: peer.inference(network, x, threads), left_out)
-    contestants += [Contestant(name, run, note) for name, (note, run) in built.items()]
+        before = BRANCHES if isinstance(model, RepVGG) else UNFUSED
+        contestants.append(Contestant(before, lambda: model(x), ours=True))
+    left_out = {}
+    if isinstance(model, RepVGG):
+        network = plain_network(fused)
+        built = build(names, lambda peer, threads: peer.inference(network, x, threads), left_out)
+        contestants += [Contestant(name, run, note) for name, (note, run) in built.items()]
+    else:
+        left_out = dict.fromkeys(names, NOT_PLAIN)
     contestants = agreeing(contestants, logits, tolerance, left_out)
     result = run_contest(contestants, repeats, flops, title=f"{model.name}, batch {batch}")
     return {"model": model.name, "batch": batch, "size": size, "left_out": left_out} | result

@@ -6,6 +6,7 @@ from repvgg_np.bench.inference import agreeing
 from repvgg_np.bench.peers import build, check_peers
 from repvgg_np.bench.plain import PlainConvolution, PlainNetwork, make_model, make_pair, random_pictures
 from repvgg_np.kernels import choose_algorithm, warm_up
+from repvgg_np.models import RepVGG
 
 
 def distinct_layers(fused, size):
@@ -61,11 +62,14 @@ def bench_layers(name, batch, size=None, repeats=15, seed=0, peers=None):
     Raises
     ------
     ValueError
-        If an argument is out of range, or the outputs of ours are wrong.
+        If an argument is out of range, the network is no RepVGG, or the outputs of ours are wrong.
     """
     check_positive(batch=batch, repeats=repeats)
     names = check_peers(peers)
-    _, fused = make_pair(make_model(name, seed=seed))
+    model = make_model(name, seed=seed)
+    if not isinstance(model, RepVGG):
+        raise ValueError(f"model must be a RepVGG to be timed layer by layer, got {model.name}")
+    _, fused = make_pair(model)
     size = fused.config.input_size if size is None else size
     check_positive(size=size)
     warm_up(training=False)

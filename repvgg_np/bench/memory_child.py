@@ -12,10 +12,10 @@ import numpy as np
 
 from repvgg_np.bench import peers
 from repvgg_np.bench.contest import OURS
-from repvgg_np.bench.plain import make_model, make_pair, plain_network, random_pictures
+from repvgg_np.bench.plain import NOT_PLAIN, make_model, make_pair, plain_network, random_pictures
 from repvgg_np.bench.training import SETTINGS, Trainer
 from repvgg_np.kernels import set_num_threads, warm_up
-from repvgg_np.models import RepVGG
+from repvgg_np.models import CONFIGS, RepVGGConfig, find_model
 
 CALLS, SMALL = 3, "RepVGG-tiny"
 
@@ -42,6 +42,8 @@ def measure(work):
         package, peer = peers.PEERS[who]
         if importlib.util.find_spec(package) is None:
             return {"error": "not installed"}
+        if not isinstance(CONFIGS[find_model(work["model"])], RepVGGConfig):
+            return {"error": NOT_PLAIN}
         importlib.import_module(package)
     prepare = _training_step if training else _inference
     # Machine code counts as resident when it first runs: a small network brings it in before the baseline.
@@ -95,7 +97,7 @@ def _training_step(model, x, peer, work):
     state = model.state_dict()
 
     def build():
-        own = RepVGG(model.config, model.num_classes, rng=None)
+        own = type(model)(model.config, model.num_classes, rng=None)
         own.load_state_dict(state)
         return "", Trainer(own, x, labels)
 

@@ -7,6 +7,8 @@ import numpy as np
 from repvgg_np.fuse import fuse
 from repvgg_np.models import RepVGG, RepVGGConfig, create_model
 
+NOT_PLAIN = "peers build RepVGG's plain networks only"
+
 
 @dataclass(frozen=True)
 class PlainConvolution:
@@ -50,11 +52,19 @@ def plain_network(fused):
     Parameters
     ----------
     fused : RepVGG
+        Of blocks that are one 3x3 convolution each.
 
     Returns
     -------
     PlainNetwork
+
+    Raises
+    ------
+    ValueError
+        If it is another network.
     """
+    if not isinstance(fused, RepVGG):
+        raise ValueError(NOT_PLAIN)
     convolutions = [
         PlainConvolution(block.reparam.weight.peek(), block.reparam.bias.peek(), block.stride, block.groups)
         for _, block in fused.blocks()
@@ -67,7 +77,7 @@ def random_statistics(model, seed):
 
     Parameters
     ----------
-    model : RepVGG
+    model : Network
         In training form; is changed.
     seed : int
     """
@@ -110,7 +120,7 @@ def make_model(name, widths=None, depths=None, strides=None, num_classes=None, s
 
     Returns
     -------
-    RepVGG
+    Network
         In training form, with numbers as after a training. A network without a name has a `name` that tells its shape.
 
     Raises

@@ -41,8 +41,11 @@ def busy_lines(slowdown):
 
 
 def left_out_lines(result):
-    """Write who does not take part, and why."""
-    return [f"without {name}: {reason}" for name, reason in result.get("left_out", {}).items()]
+    """Write who does not take part, and why: those with the same reason in one line."""
+    names = {}
+    for name, reason in result.get("left_out", {}).items():
+        names.setdefault(reason, []).append(name)
+    return [f"without {', '.join(those)}: {reason}" for reason, those in names.items()]
 
 
 def milliseconds(seconds):

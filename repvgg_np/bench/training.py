@@ -1,12 +1,13 @@
-"""Training: a step (forward, loss, backward, SGD) of a three-branch network, ours and PyTorch's."""
+"""Training: a step (forward, loss, backward, SGD) of a network in its training form, ours and PyTorch's."""
 
 import numpy as np
 
-from repvgg_np.bench.agreement import DRAWS, check_difference, moved, relative_rounding
+from repvgg_np.bench.agreement import DRAWS, check_difference, kernels_of, moved, relative_rounding
 from repvgg_np.bench.contest import OURS, Contestant, check_positive, run_contest
 from repvgg_np.bench.peers import TRAINING_PEERS, build, check_peers
-from repvgg_np.bench.plain import make_model, random_pictures
+from repvgg_np.bench.plain import NOT_PLAIN, make_model, random_pictures
 from repvgg_np.kernels import warm_up
+from repvgg_np.models import RepVGG
 from repvgg_np.training import SGD, Settings, cross_entropy
 
 # A rate at which hundreds of steps on the same batch leave every number finite.
@@ -18,7 +19,7 @@ class Trainer:
 
     Parameters
     ----------
-    model : RepVGG
+    model : Network
         In training form; is trained.
     x : ndarray (N, 3, H, W)
     labels : ndarray (N,)
@@ -74,7 +75,7 @@ def step_tolerances(model, x, labels):
 
     Parameters
     ----------
-    model : RepVGG
+    model : Network
         In training form.
     x : ndarray (N, 3, H, W)
     labels : ndarray (N,)
@@ -84,14 +85,9 @@ def step_tolerances(model, x, labels):
     dict of str to float
         For the loss, and for the largest move of each parameter.
     """
-    kernels = [
-        (branch.conv.weight.peek(), block.stride, block.groups)
-        for _, block in model.blocks()
-        for branch in (block.dense, block.pointwise)
-    ]
     # Statistics and the gradients of kernels are sums over all pixels of the batch.
     pixels = x.shape[0] * x.shape[2] * x.shape[3]
-    relative, state = relative_rounding(kernels, pixels), model.state_dict()
+    relative, state = relative_rounding(kernels_of(model), pixels), model.state_dict()
     expected = step_results(Trainer(model, x, labels), state)
     # The move itself is found by subtraction of rounded weights.
     roundoff = float(np.finfo(np.float32).eps)
@@ -147,8 +143,10 @@ def bench_training(name=None, batch=128, size=None, repeats=15, seed=0, peers=No
     warm_up(training=True)
     x = random_pictures(batch, 3, size, seed)
     labels = np.random.default_rng([seed, 1]).integers(model.num_classes, size=batch)
-    tolerances, left_out = step_tolerances(model, x, labels), {}
-    names = [peer for peer in asked if peer in TRAINING_PEERS]
+    names, left_out = [peer for peer in asked if peer in TRAINING_PEERS], {}
+    if not isinstance(model, RepVGG):
+        names, left_out = [], dict.fromkeys(names, NOT_PLAIN)
+    tolerances = step_tolerances(model, x, labels)
     built = build(names, lambda peer, threads: peer.training(model, x, labels, SETTINGS, threads), left_out)
     ours = Trainer(model, x, labels)
     state = model.state_dict()

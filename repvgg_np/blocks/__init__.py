@@ -15,6 +15,7 @@ from repvgg_np.blocks.computed_kernel import (
     IdentityPlusPointwiseConv2d,
 )
 from repvgg_np.blocks.conv_batch_norm import ConvBatchNorm
+from repvgg_np.blocks.convolution_and_norm import ConvolutionAndNorm
 from repvgg_np.blocks.diverse_branch import DiverseBranchBlock
 from repvgg_np.blocks.mobileone import FusedMobileOneBlock, MobileOneBlock
 from repvgg_np.blocks.repvgg import FusedRepVGGBlock, RepVGGBlock
@@ -28,6 +29,7 @@ __all__ = [
     "Block",
     "ComputedKernelBlock",
     "ConvBatchNorm",
+    "ConvolutionAndNorm",
     "DiracConv2d",
     "DiverseBranchBlock",
     "FusedMobileOneBlock",

@@ -150,7 +150,7 @@ class FusedRepVGGBlock(Block):
         return self.reparam.backward(relu_backward(grad_out, self._out), input_gradient)
 
     def paths(self):
-        """Return its one step (but for the bias)."""
+        """Return its one step."""
         return [path_of(self.reparam)]
 
     def forget(self):

@@ -6,7 +6,7 @@ from repvgg_np.blocks.block import Block
 from repvgg_np.blocks.conv_batch_norm import ConvBatchNorm
 from repvgg_np.blocks.step import Fold, Step, path_of
 from repvgg_np.fuse import identity_kernel
-from repvgg_np.layers import Conv2d, ReLU, relu_backward
+from repvgg_np.layers import Conv2d, ReLU, Residual, Sequential
 
 
 class ResidualBlock(Block):
@@ -32,34 +32,22 @@ class ResidualBlock(Block):
         super().__init__(in_channels, out_channels, stride, groups)
         self.first = ConvBatchNorm(in_channels, out_channels, 3, stride, 1, groups, rng=rng, dtype=dtype)
         self.second = ConvBatchNorm(out_channels, out_channels, 3, 1, 1, groups, rng=rng, dtype=dtype)
-        for number, layer in ((1, self.first), (2, self.second)):
-            self.add_child(f"conv{number}", layer.conv)
-            self.add_child(f"bn{number}", layer.bn)
-        self.shortcut = None
+        inner = {"conv1": self.first.conv, "bn1": self.first.bn, "relu1": ReLU()}
+        main = Sequential(**inner, conv2=self.second.conv, bn2=self.second.bn)
+        self.shortcut = shortcut = None
         if not self.same_shape:
             self.shortcut = ConvBatchNorm(in_channels, out_channels, 1, stride, 0, groups, rng=rng, dtype=dtype)
-            self.add_child("downsample.0", self.shortcut.conv)
-            self.add_child("downsample.1", self.shortcut.bn)
-        self.inner_relu, self.relu = ReLU(), ReLU()
-        self.add_child("inner_nonlinearity", self.inner_relu)
-        self.add_child("nonlinearity", self.relu)
-
-    def _inner(self, x):
-        """Compute the first layer."""
-        return self.inner_relu(self.first(x))
+            shortcut = Sequential(downsample=Sequential(self.shortcut.conv, self.shortcut.bn))
+        self._inner = Sequential(**inner)
+        self.layers = self.add_child("", Residual(main, shortcut, relu=True))
 
     def forward(self, x):
         """Compute both layers and the shortcut: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
-        total = self.second(self._inner(x))
-        total += x if self.shortcut is None else self.shortcut(x)
-        return self.relu(total)
+        return self.layers(x)
 
     def backward(self, grad_out):
         """Pass the gradient of the sum back both ways; add up what comes of it."""
-        grad_sum = self.relu.backward(grad_out)
-        grad_x = self.first.backward(self.inner_relu.backward(self.second.backward(grad_sum)))
-        grad_x += grad_sum if self.shortcut is None else self.shortcut.backward(grad_sum)
-        return grad_x
+        return self.layers.backward(grad_out)
 
     def paths(self):
         """Return two steps in a row, and the shortcut."""
@@ -105,37 +93,27 @@ class FusedResidualBlock(Block):
     def __init__(self, in_channels, out_channels, stride=1, groups=1, *, dtype=np.float32):
         super().__init__(in_channels, out_channels, stride, groups)
         options = {"groups": groups, "rng": None, "dtype": dtype}
-        self.first = self.add_child("conv1", Conv2d(in_channels, out_channels, 3, stride, 1, **options))
-        self.second = self.add_child("conv2", Conv2d(out_channels, out_channels, 3, 1, 1, **options))
-        self.shortcut = None
+        self.first = Conv2d(in_channels, out_channels, 3, stride, 1, **options)
+        self.second = Conv2d(out_channels, out_channels, 3, 1, 1, **options)
+        self.shortcut = shortcut = None
         if not self.same_shape:
-            self.shortcut = self.add_child("downsample", Conv2d(in_channels, out_channels, 1, stride, 0, **options))
-        self.relu = self.add_child("nonlinearity", ReLU())
-        self._middle = None
+            self.shortcut = Conv2d(in_channels, out_channels, 1, stride, 0, **options)
+            shortcut = Sequential(downsample=self.shortcut)
+        main = Sequential(conv1=self.first, relu1=ReLU(), conv2=self.second)
+        self.layers = self.add_child("", Residual(main, shortcut, relu=True))
 
     def forward(self, x):
         """Compute both layers and the shortcut: (N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
-        middle = self.first.forward(x, relu=True)
-        self._middle = middle if self.training else None
-        total = self.second(middle)
-        total += x if self.shortcut is None else self.shortcut(x)
-        return self.relu(total)
+        return self.layers(x)
 
     def backward(self, grad_out):
         """Pass the gradient back, for whoever trains this form further."""
-        grad_sum = self.relu.backward(grad_out)
-        grad_x = self.first.backward(relu_backward(self.second.backward(grad_sum), self._middle))
-        grad_x += grad_sum if self.shortcut is None else self.shortcut.backward(grad_sum)
-        return grad_x
+        return self.layers.backward(grad_out)
 
     def paths(self):
-        """Return its steps (but for the biases)."""
+        """Return its steps."""
         layers = path_of(self.first) + path_of(self.second)
         return [layers] if self.shortcut is None else [layers, path_of(self.shortcut)]
-
-    def forget(self):
-        """Drop the output that was kept for `backward`."""
-        self._middle = None
 
 
 def residual_stage(make_layer, make_block, shapes):

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repvgg_np.fuse import fold_batch_norm, identity_kernel
+from repvgg_np.fuse import identity_kernel
 from repvgg_np.fuse_sequence import add_branches, fold_batch_norm_after_bias, fold_sequence, join_groups
 from repvgg_np.layers import Conv2d
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A convolution without bias, and what follows it at once.
+    """A convolution, and what follows it at once.
 
     Attributes
     ----------
@@ -26,6 +26,8 @@ class Step:
     padding : pair of int
         Of zeros. After a step with a border, none.
     groups : int
+    bias : ndarray (C_out,) or None
+        Of the convolution.
     multiplies : bool
         False for a convolution that costs none: the identity, or an average.
     border : int
@@ -40,6 +42,7 @@ class Step:
     stride: int = 1
     padding: tuple = (0, 0)
     groups: int = 1
+    bias: np.ndarray = None
     multiplies: bool = True
     border: int = 0
     run: object = None
@@ -49,15 +52,25 @@ class Step:
 
         With `absolute`, the same over absolute values: no smaller than what it is the sum of. `guard` is added to them.
         """
-        kernel, zeros = self.kernel, np.zeros(len(self.kernel), self.kernel.dtype)
+        kernel = self.kernel
+        bias = np.zeros(len(kernel), kernel.dtype) if self.bias is None else self.bias
         if absolute:
-            kernel = np.abs(kernel)
+            kernel, bias = np.abs(kernel), np.abs(bias)
         if self.norm is None:
-            kernel, bias = kernel.copy(), zeros
+            kernel, bias = kernel.copy(), bias.copy()
         else:
-            kernel, bias = fold_batch_norm(kernel, *norm_numbers(self.norm, absolute))
+            kernel, bias = fold_batch_norm_after_bias(kernel, bias, *norm_numbers(self.norm, absolute))
         kernel = join_groups(kernel, self.groups, groups)
         return (kernel + guard, bias + guard) if absolute and guard else (kernel, bias)
+
+    def roundings(self):
+        """Count the roundings that a term of the folded kernel, and of the bias, has gone through.
+
+        Of the kernel, 4: var + eps, root, quotient, product. Of the bias 5; 6 where one is subtracted from the mean.
+        """
+        if self.norm is None:
+            return 0, 0
+        return (4, 5) if self.bias is None else (4, 6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +83,15 @@ class Fold:
     after : BatchNorm2d or None
     stride, groups : int
         Of the one convolution.
+    padding : pair of int, optional
+        Likewise; without it, half of the kernel's size.
     """
 
     paths: list
     after: object = None
     stride: int = 1
     groups: int = 1
+    padding: tuple = None
 
     def branches(self, absolute=False, guard=0):
         """Return the (kernel, bias) of each path."""
@@ -100,14 +116,14 @@ class Fold:
     def roundings(self):
         """Count the roundings that a term of the kernel, and of the bias, may have gone through.
 
-        A batch norm: 4 (var + eps, root, quotient, product with the kernel), and 5 of the bias. A sequence: a product
-        and a sum over the channels between (of the bias, over the pixels of the kernel too). Then the additions.
+        First those of the steps. A sequence: a product and a sum over the channels between (of the bias, over the
+        pixels of the kernel too). Then the additions, and the batch norm behind them.
         """
         kernel_count = bias_count = 0
         for path in self.paths:
-            kernel_own, bias_own = (4, 5) if path[0].norm is not None else (0, 0)
+            kernel_own, bias_own = path[0].roundings()
             for step in path[1:]:
-                kernel_step, bias_step = (4, 5) if step.norm is not None else (0, 0)
+                kernel_step, bias_step = step.roundings()
                 middle = step.kernel.shape[1] * step.groups // self.groups  # channels between, in a group
                 pixels = step.kernel.shape[2] * step.kernel.shape[3]
                 bias_own = max(bias_step, bias_own + kernel_step + middle * pixels) + 1
@@ -134,6 +150,7 @@ def path_of(layer, groups=1):
     if hasattr(layer, "steps"):
         return layer.steps()
     if isinstance(layer, Conv2d):
-        return [Step(layer.weight.peek(), None, layer.stride[0], layer.padding, layer.groups)]
+        bias = None if layer.bias is None else layer.bias.peek()
+        return [Step(layer.weight.peek(), None, layer.stride[0], layer.padding, layer.groups, bias)]
     gamma = layer.gamma.peek()
     return [Step(identity_kernel(gamma.size, groups, gamma.dtype), layer, groups=groups, multiplies=False)]

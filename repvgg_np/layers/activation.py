@@ -4,34 +4,14 @@ import numpy as np
 
 from repvgg_np.kernels import activation
 from repvgg_np.kernels.layout import channels_first, channels_last, check_float
+from repvgg_np.layers.elementwise import Elementwise
 from repvgg_np.layers.layer import Layer
 
 
-class ReLU(Layer):
-    """Replace what is negative by zero."""
+class ReLU(Elementwise):
+    """Replace what is negative by zero; the gradient passes where the output is positive."""
 
-    def __init__(self):
-        super().__init__()
-        self._out = None
-
-    def forward(self, x):
-        """Return `max(x, 0)`, for `x` (N, C, H, W)."""
-        check_float("x", x, "(N, C, H, W)")
-        pixels = channels_last(x)
-        out = np.empty_like(pixels)
-        activation.relu(pixels.reshape(-1), out.reshape(-1))
-        self._out = out if self.training else None
-        return channels_first(out)
-
-    def backward(self, grad_out):
-        """Let the gradient pass where the output was positive."""
-        if self._out is None:
-            raise ValueError("backward needs a forward pass in training mode before it")
-        return relu_backward(grad_out, channels_first(self._out))
-
-    def forget(self):
-        """Drop the output that was kept for `backward`."""
-        self._out = None
+    kernel, backward_kernel = staticmethod(activation.relu), staticmethod(activation.relu_backward)
 
 
 def relu_backward(grad_out, out):
@@ -74,6 +54,10 @@ class GlobalAvgPool(Layer):
         _, height, width, _ = self._shape
         share = grad_out / grad_out.dtype.type(height * width)
         return channels_first(np.broadcast_to(share[:, None, None, :], self._shape))  # (N, C) -> (N, H, W, C)
+
+    def out_shape(self, shape):
+        """Return (C,) for (C, H, W)."""
+        return shape[:1]
 
     def forget(self):
         """Drop the shape that was kept for `backward`."""

@@ -5,6 +5,7 @@ import numpy as np
 from repvgg_np.kernels import choose_algorithm, conv2d, conv2d_backward, prepare_kernel
 from repvgg_np.kernels.layout import as_pair
 from repvgg_np.layers.layer import Layer
+from repvgg_np.layers.windows import window_counts
 
 
 class Conv2d(Layer):
@@ -59,6 +60,10 @@ class Conv2d(Layer):
         self._x = x if self.training else None
         return conv2d(x, weight, bias, self.stride, self.padding, self.groups, algorithm, relu, prepared)
 
+    def out_shape(self, shape):
+        """Return (C_out, H_out, W_out) for (C_in, H, W)."""
+        return (len(self.weight.peek()), *window_counts(shape, self.weight.peek().shape[2:], self.stride, self.padding))
+
     def backward(self, grad_out, input_gradient=True):
         """Set the gradients of weight and bias; return that of the input, or None if it is not wanted."""
         if self._x is None:
@@ -84,36 +89,46 @@ class Linear(Layer):
     Parameters
     ----------
     in_features, out_features : int
+    bias : bool
     rng : numpy.random.Generator or None
         Draws the first weights, uniform within 1 / sqrt(in_features); None leaves them zero.
     dtype : dtype
         float32 or float64.
     """
 
-    def __init__(self, in_features, out_features, *, rng, dtype=np.float32):
+    def __init__(self, in_features, out_features, bias=True, *, rng, dtype=np.float32):
         super().__init__()
         self.weight = self.add_parameter("weight", _uniform(rng, (out_features, in_features), in_features, dtype))
-        self.bias = self.add_parameter("bias", _uniform(rng, (out_features,), in_features, dtype))
+        self.bias = self.add_parameter("bias", _uniform(rng, (out_features,), in_features, dtype)) if bias else None
         self._x = None
+
+    def out_shape(self, shape):
+        """Return (out_features,) for (in_features,)."""
+        return (len(self.weight.peek()),)
 
     def forward(self, x):
         """Map `x` (N, in_features) to (N, out_features)."""
         weight = self.weight.peek()[:, :, None, None]
+        bias = None if self.bias is None else self.bias.peek()
         prepared = None
         if not self.training:
             prepared = self.weight.prepared("panels", lambda data: prepare_kernel(data[:, :, None, None], 1, "im2col"))
         self._x = x if self.training else None
         # (N, C) -> (N, C, 1, 1), a picture of one pixel, and back
-        return conv2d(x[:, :, None, None], weight, self.bias.peek(), 1, 0, 1, "im2col", False, prepared)[:, :, 0, 0]
+        return conv2d(x[:, :, None, None], weight, bias, 1, 0, 1, "im2col", False, prepared)[:, :, 0, 0]
 
     def backward(self, grad_out):
         """Set the gradients of weight and bias; return that of the input."""
         if self._x is None:
             raise ValueError("backward needs a forward pass in training mode before it")
-        grad_x, grad_weight, self.bias.grad = conv2d_backward(
-            grad_out[:, :, None, None], self._x[:, :, None, None], self.weight.peek()[:, :, None, None], 1, 0
+        has_bias = self.bias is not None
+        pixels, weight = self._x[:, :, None, None], self.weight.peek()[:, :, None, None]
+        grad_x, grad_weight, grad_bias = conv2d_backward(
+            grad_out[:, :, None, None], pixels, weight, 1, 0, bias_gradient=has_bias
         )
         self.weight.grad = grad_weight[:, :, 0, 0]
+        if has_bias:
+            self.bias.grad = grad_bias
         return grad_x[:, :, 0, 0]
 
     def forget(self):

@@ -92,7 +92,7 @@ class Layer:
         self.training = True
         self._parameters = {}
         self._buffers = {}
-        self._children = {}
+        self._children = []  # of (name, layer)
 
     def add_parameter(self, name, data):
         """Register a trainable array; return it as a `Parameter`."""
@@ -105,8 +105,11 @@ class Layer:
         return data
 
     def add_child(self, name, layer):
-        """Register a layer that is part of this one; return it."""
-        self._children[name] = layer
+        """Register a layer that is part of this one; return it.
+
+        Under the name "", the names of the layer's own children stand in a state dict as if they were this one's.
+        """
+        self._children.append((name, layer))
         return layer
 
     def forward(self, x):
@@ -126,7 +129,7 @@ class Layer:
         self.training = mode
         if not mode:
             self.forget()
-        for child in self._children.values():
+        for _, child in self._children:
             child.train(mode)
         return self
 
@@ -137,15 +140,34 @@ class Layer:
     def forget(self):
         """Drop what the last forward pass kept for `backward`."""
 
-    def children(self):
-        """Return the layers that this one is made of, by their names in a state dict."""
-        return dict(self._children)
+    def out_shape(self, shape):
+        """Return the output's shape for an input's, both without the batch: (C, H, W) or (C,). Here: the same."""
+        return shape
+
+    def trace(self, shape, name=""):
+        """Follow a shape through the layer, without computing anything.
+
+        Parameters
+        ----------
+        shape : tuple
+            Of the input, without the batch: (C, H, W) or (C,).
+        name : str
+            The layer's own, in a state dict.
+
+        Returns
+        -------
+        out_shape : tuple
+        steps : list of (name, layer, in_shape, out_shape)
+            Of the layers without parts, in the order in which they compute.
+        """
+        out_shape = self.out_shape(shape)
+        return out_shape, [(name, self, shape, out_shape)]
 
     def named_layers(self, prefix=""):
         """Yield `(name, layer)` of this layer and of all inside it, in the order of the state dict."""
         yield prefix.rstrip("."), self
-        for name, child in self._children.items():
-            yield from child.named_layers(f"{prefix}{name}.")
+        for name, child in self._children:
+            yield from child.named_layers(f"{prefix}{name}." if name else prefix)
 
     def named_parameters(self):
         """Yield `(name, parameter)` of all parameters, under the names of the state dict."""

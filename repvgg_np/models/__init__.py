@@ -1,7 +1,20 @@
 """Networks: by name, and in files."""
 
 from repvgg_np.models.files import load, save
+from repvgg_np.models.network import Baseline, Config, Network
 from repvgg_np.models.registry import CONFIGS, create_model, find_model, list_models
 from repvgg_np.models.repvgg import RepVGG, RepVGGConfig
 
-__all__ = ["CONFIGS", "RepVGG", "RepVGGConfig", "create_model", "find_model", "list_models", "load", "save"]
+__all__ = [
+    "CONFIGS",
+    "Baseline",
+    "Config",
+    "Network",
+    "RepVGG",
+    "RepVGGConfig",
+    "create_model",
+    "find_model",
+    "list_models",
+    "load",
+    "save",
+]

@@ -6,10 +6,12 @@ import numpy as np
 
 from repvgg_np.blocks import DEFAULT
 from repvgg_np.interop import read_npz, save_npz
+from repvgg_np.models.network import Baseline
 from repvgg_np.models.registry import CONFIGS
 from repvgg_np.models.repvgg import RepVGG, RepVGGConfig
 
 FORMAT = "repvgg_np model, version 1"
+LEAST_FEATURES = 512  # ResNet-18's: no classifier in the list, but RepVGG's own, has fewer
 
 
 def save(model, path):
@@ -17,17 +19,23 @@ def save(model, path):
 
     Parameters
     ----------
-    model : RepVGG
+    model : Network
+        A RepVGG of any config, or a network from the list of models.
     path : str or os.PathLike
         Ends in ``.npz``.
 
     Raises
     ------
     ValueError
-        If the file cannot be written.
+        If the file cannot be written, or the network is neither.
     """
     config = dataclasses.asdict(model.config)
-    config["groups"] = {str(number): groups for number, groups in config["groups"].items()}  # JSON has no integer keys
+    if isinstance(model, Baseline):
+        if CONFIGS.get(model.name) != model.config:
+            raise ValueError(f"model must be one from the list of models to be saved, got one called {model.name!r}")
+        config = None  # the name says it all
+    else:
+        config["groups"] = {str(number): groups for number, groups in config["groups"].items()}  # JSON: text as keys
     facts = {
         "format": FORMAT,
         "model": model.name,
@@ -49,7 +57,7 @@ def load(path):
 
     Returns
     -------
-    RepVGG
+    Network
         In inference mode, in the form that it was saved in.
 
     Raises
@@ -70,8 +78,32 @@ def load(path):
 
 def _build(facts, numbers):
     """Make the network that the facts of a file describe, which holds so many numbers in all."""
-    stored = facts["config"]
-    config = RepVGGConfig(
+    name, stored = facts["model"], facts["config"]
+    if stored is None:
+        config, kind = CONFIGS[name], Baseline
+        least = LEAST_FEATURES * facts["num_classes"]
+    else:
+        config, kind = _repvgg_config(stored), RepVGG
+        least = config.count_kernel_numbers()  # the 3x3 kernels alone
+    if least > numbers:  # before memory is asked for
+        raise ValueError(f"it describes a network of more than the {numbers} numbers that it holds")
+    known = CONFIGS.get(name)
+    if isinstance(known, RepVGGConfig) and isinstance(config, RepVGGConfig):
+        known = dataclasses.replace(known, block=config.block)  # the name says nothing of the variant
+    if name is not None and known != config:
+        raise ValueError(f"it says that it is a {name}, but describes another architecture")
+    if facts["dtype"] not in ("float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64, got {facts['dtype']!r}")
+    if not isinstance(facts["notes"], dict):
+        raise ValueError("its notes are not a dict")
+    model = kind(config, facts["num_classes"], rng=None, dtype=np.dtype(facts["dtype"]), form=facts["form"])
+    model.name, model.notes = name, facts["notes"]
+    return model
+
+
+def _repvgg_config(stored):
+    """Return the config that a file holds."""
+    return RepVGGConfig(
         tuple(stored["depths"]),
         tuple(stored["widths"]),
         tuple(stored["strides"]),
@@ -80,16 +112,3 @@ def _build(facts, numbers):
         stored["num_classes"],
         stored.get("block", DEFAULT),  # files from before there were variants don't say
     )
-    # Before memory is asked for: the kernels alone must not be more than the file holds.
-    if config.count_kernel_numbers() > numbers:
-        raise ValueError(f"it describes a network of more than the {numbers} numbers that it holds")
-    name = facts["model"]
-    if name is not None and (name not in CONFIGS or dataclasses.replace(CONFIGS[name], block=config.block) != config):
-        raise ValueError(f"it says that it is a {name}, but describes another architecture")
-    if facts["dtype"] not in ("float32", "float64"):
-        raise ValueError(f"dtype must be float32 or float64, got {facts['dtype']!r}")
-    if not isinstance(facts["notes"], dict):
-        raise ValueError("its notes are not a dict")
-    model = RepVGG(config, facts["num_classes"], rng=None, dtype=np.dtype(facts["dtype"]), form=facts["form"])
-    model.name, model.notes = name, facts["notes"]
-    return model

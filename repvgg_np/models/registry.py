@@ -6,6 +6,19 @@ import difflib
 import numpy as np
 
 from repvgg_np.blocks import DEFAULT
+from repvgg_np.models import (
+    densenet,
+    efficientnet,
+    googlenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    regnet,
+    resnet,
+    shufflenet_v1,
+    shufflenet_v2,
+    vgg,
+)
+from repvgg_np.models.network import Baseline
 from repvgg_np.models.repvgg import GROUPED_LAYERS, RepVGG, RepVGGConfig
 
 # Table 3 of the paper: the width multipliers a (stages 1 to 4) and b (stage 5).
@@ -40,7 +53,12 @@ def _configs():
     return configs
 
 
+# First the paper's own networks, then those that it compares them with, or that its introduction speaks of.
 CONFIGS = _configs()
+for _family in (
+    resnet, vgg, regnet, efficientnet, mobilenet_v1, mobilenet_v2, shufflenet_v1, shufflenet_v2, densenet, googlenet,
+):  # fmt: skip
+    CONFIGS |= _family.CONFIGS
 
 
 def list_models():
@@ -77,7 +95,7 @@ def find_model(name):
     raise ValueError(f"name must be a known model, got {name!r}{offers}")
 
 
-def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="training", variant=DEFAULT):
+def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="training", variant=None):
     """Make a network with freshly drawn weights.
 
     Parameters
@@ -91,23 +109,31 @@ def create_model(name, num_classes=None, seed=0, *, dtype=np.float32, form="trai
     dtype : dtype
         float32 or float64.
     form : {"training", "inference"}
-    variant : str
-        Of which kind its blocks are: a name in `blocks.VARIANTS`, such as "no-identity" or "dbb".
+    variant : str, optional
+        Of which kind a RepVGG's blocks are: a name in `blocks.VARIANTS`, such as "no-identity" or "dbb". Without it,
+        RepVGG's own. No other network has variants.
 
     Returns
     -------
-    RepVGG
+    Network
+        A `RepVGG`, or the `Baseline` of that name.
 
     Raises
     ------
     ValueError
-        If there is no such model, or an argument is out of range.
+        If there is no such model, it has no variants, or an argument is out of range.
     """
     name = find_model(name)
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     rng = None if seed is None else np.random.default_rng(seed)
-    config = dataclasses.replace(CONFIGS[name], block=variant)
-    model = RepVGG(config, num_classes, rng=rng, dtype=dtype, form=form)
+    config = CONFIGS[name]
+    if isinstance(config, RepVGGConfig):
+        kind, config = RepVGG, dataclasses.replace(config, block=DEFAULT if variant is None else variant)
+    elif variant is None:
+        kind = Baseline
+    else:
+        raise ValueError(f"variant is for RepVGG networks only, {name} has none, got {variant!r}")
+    model = kind(config, num_classes, rng=rng, dtype=dtype, form=form)
     model.name = name
     return model

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from repvgg_np.blocks import DEFAULT, Block, RepVGGBlock, find_variant
-from repvgg_np.layers import GlobalAvgPool, Layer, Linear, Sequential
+from repvgg_np.layers import GlobalAvgPool, Linear, Sequential
+from repvgg_np.models.network import Network
 
 # The layers that have groups in the g2 and g4 models: every second one from the third on, of 28 (section 3.4).
 GROUPED_LAYERS = tuple(range(2, 27, 2))
@@ -67,7 +68,7 @@ class RepVGGConfig:
         return sum(kernel_numbers(*shape) for shape in self.block_shapes())
 
 
-class RepVGG(Layer):
+class RepVGG(Network):
     """A RepVGG network.
 
     Parameters
@@ -82,13 +83,6 @@ class RepVGG(Layer):
     form : {"training", "inference"}
         Blocks of branches, or of one convolution.
 
-    Attributes
-    ----------
-    name : str or None
-        In the list of models.
-    notes : dict
-        What belongs to the weights and is saved with them: class names, the normalisation of the pictures, accuracy.
-
     Raises
     ------
     ValueError
@@ -96,14 +90,7 @@ class RepVGG(Layer):
     """
 
     def __init__(self, config, num_classes=None, *, rng, dtype=np.float32, form="training"):
-        super().__init__()
-        num_classes = config.num_classes if num_classes is None else num_classes
-        if not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
-            raise ValueError(f"num_classes must be an integer of at least 1, got {num_classes!r}")
-        if form not in ("training", "inference"):
-            raise ValueError(f"form must be training or inference, got {form!r}")
-        self.config, self.num_classes, self.form = config, int(num_classes), form
-        self.name, self.notes, self.dtype = None, {}, np.dtype(dtype)
+        super().__init__(config, num_classes, dtype, form)
         self.stages = []
         shapes = iter(config.block_shapes())
         for stage, depth in enumerate(config.depths):
@@ -133,44 +120,22 @@ class RepVGG(Layer):
             x = stage(x)
         return self.linear(self.pool(x))
 
-    def check_pictures(self, x):
-        """Refuse what is no batch of pictures for this network.
-
-        Parameters
-        ----------
-        x : object
-
-        Raises
-        ------
-        ValueError
-            If `x` is no array (N, 3, H, W) of the network's dtype, or holds a NaN or an infinity.
-        """
-        if not isinstance(x, np.ndarray) or x.ndim != 4:
-            raise ValueError(f"x must be an array of shape (N, 3, H, W), got {getattr(x, 'shape', type(x).__name__)}")
-        if x.shape[1] != 3:
-            raise ValueError(f"x must have 3 channels, got {x.shape[1]} in the shape {x.shape}")
-        if x.dtype != self.dtype:
-            raise ValueError(f"x must be {self.dtype} like the network, got {x.dtype}")
-        # The sum is quick, and not finite where any pixel isn't (or, rarely, where large pixels add up to infinity).
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = x.sum()
-        if not np.isfinite(total) and not np.isfinite(x).all():
-            raise ValueError(f"x must hold finite numbers only, got {x[~np.isfinite(x)][0]}")
-
     def backward(self, grad_logits, input_gradient=True):
         """Compute the gradient of the input (N, 3, H, W) from that of the logits; set every parameter's `grad`.
 
-        Training does not need the gradient of the pictures: with `input_gradient=False` it is not computed, and None is
-        returned.
+        Training does not need the gradient of the pictures: with `input_gradient=False` None is returned, and the
+        RepVGG block does not compute it.
         """
         grad = self.pool.backward(self.linear.backward(grad_logits))
         for stage in reversed(self.stages[1:]):
             grad = stage.backward(grad)
         first = self.stages[0]
-        if not input_gradient and isinstance(first, RepVGGBlock):
-            return first.backward(grad, input_gradient=False)
-        grad = first.backward(grad)  # other kinds of blocks know no shorter way
-        return grad if input_gradient else None
+        grad_x = first.backward(grad, input_gradient) if isinstance(first, RepVGGBlock) else first.backward(grad)
+        return grad_x if input_gradient else None
+
+    def architecture(self):
+        """Return what two networks must have in common to be forms of one another."""
+        return self.config.block_shapes(), self.config.block, self.num_classes
 
     def blocks(self):
         """Return `(name, block)` of every block, in the order in which a picture passes through them."""

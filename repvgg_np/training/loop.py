@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from repvgg_np.data import batches, mean_and_std
 from repvgg_np.kernels import warm_up
+from repvgg_np.layers import reseed
 from repvgg_np.training.evaluate import check_classes, evaluate
 from repvgg_np.training.facts import describe_run
 from repvgg_np.training.interrupt import DeferredInterrupt
@@ -27,7 +28,8 @@ from repvgg_np.training.schedule import make_schedule
 from repvgg_np.training.settings import Settings
 from repvgg_np.training.sgd import SGD
 
-MIXUP_STREAM = 3  # the data's own random streams have the numbers 1 and 2: see data/batches.py
+# The data's own random streams have the numbers 1 and 2: see data/batches.py.
+MIXUP_STREAM, DROPOUT_STREAM = 3, 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,6 +147,7 @@ def train(model, train_set, test_set, settings, folder, resume=False, progress=T
                         rng = np.random.default_rng([settings.seed, epoch, MIXUP_STREAM, position.step])
                         x, targets = mixup(x, y, model.num_classes, settings.mixup, rng)
 
+                    reseed(model, [settings.seed, epoch, DROPOUT_STREAM, position.step])
                     logits = model(x)
                     loss, grad_logits = cross_entropy(logits, targets, settings.label_smoothing)
                     if not math.isfinite(loss):

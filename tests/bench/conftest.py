@@ -7,14 +7,16 @@ from repvgg_np.bench import peers, timing
 from repvgg_np.bench.peers import torch as pytorch
 from repvgg_np.kernels import conv2d
 from repvgg_np.models import CONFIGS, RepVGGConfig
+from tests.models.small_networks import SMALL_NETWORKS
 
 SMALL = RepVGGConfig((1, 1, 2), (2, 4, 4), (2, 2, 2), {2: 2}, 16, 10)
 
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    """Register it, and don't wait for threads that nobody has."""
+    """Register it, and one that is no RepVGG; and don't wait for threads that nobody has."""
     monkeypatch.setitem(CONFIGS, "RepVGG-small", SMALL)
+    monkeypatch.setitem(CONFIGS, "ResNet-small", SMALL_NETWORKS["ResNet"])
     monkeypatch.setattr(timing.time, "sleep", lambda seconds: None)
 
 

@@ -19,9 +19,9 @@ from repvgg_np.bench import (
 from repvgg_np.bench import peers as all_peers
 from repvgg_np.bench import training as bench_training_module
 from repvgg_np.bench.contest import OURS, Contestant, run_contest
-from repvgg_np.bench.inference import BRANCHES, FUSED
+from repvgg_np.bench.inference import BRANCHES, FUSED, UNFUSED
 from repvgg_np.bench.layers import distinct_layers
-from repvgg_np.bench.plain import make_model, make_pair
+from repvgg_np.bench.plain import NOT_PLAIN, make_model, make_pair, plain_network
 from repvgg_np.bench.scaling import slopes
 from repvgg_np.kernels import get_num_threads
 from repvgg_np.models import create_model
@@ -81,6 +81,21 @@ def test_a_peer_that_errs_fails_or_is_absent_is_left_out_and_the_line_says_why(o
     ):
         assert "PyTorch" not in result["contestants"] and result["left_out"]["PyTorch"].startswith(reason)
         assert result["fastest_peer"] is None and result["ratio_to_fastest_peer"] is None
+
+
+def test_a_network_that_peers_do_not_build_is_timed_alone_and_a_line_says_why(direct_peer):
+    peer = direct_peer()
+    result = bench_inference("resnet-SMALL", 2, repeats=1)
+    assert list(result["contestants"]) == [FUSED, UNFUSED] and result["left_out"] == {"PyTorch": NOT_PLAIN}
+    for row in result["contestants"].values():
+        assert row["difference"] <= row["tolerance"] and min(row["seconds"]) > 0
+    result = bench_training("ResNet-small", batch=2, repeats=1)
+    assert list(result["contestants"]) == [OURS] and result["left_out"] == {"PyTorch": NOT_PLAIN}
+    assert peer.threads == []
+    with pytest.raises(ValueError, match="model must be a RepVGG to be timed layer by layer, got ResNet-small"):
+        bench_layers("ResNet-small", 1)
+    with pytest.raises(ValueError, match=NOT_PLAIN):
+        plain_network(make_pair(make_model("ResNet-small"))[1])
 
 
 def test_a_fused_network_that_is_wrong_is_not_timed():

@@ -55,6 +55,14 @@ def test_a_peer_that_is_not_installed_says_so(direct_peer):
     assert measure(WORK | {"who": "PyTorch"}) == {"error": "not installed"}
 
 
+@pytest.mark.parametrize("task", ["inference", "training"])
+def test_a_network_that_peers_do_not_build_is_measured_alone(task, direct_peer):
+    direct_peer()
+    work = WORK | {"model": "resnet-small", "task": task}
+    assert measure(work)["bytes"] >= 0
+    assert measure(work | {"who": "PyTorch"}) == {"error": "peers build RepVGG's plain networks only"}
+
+
 def test_every_contestant_is_a_process_of_its_own_and_compared_with_ours(monkeypatch):
     asked = []
 

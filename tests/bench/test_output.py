@@ -48,6 +48,12 @@ def test_the_table_has_a_line_for_each_contestant_and_each_that_is_missing():
     ]
 
 
+def test_those_who_are_missing_for_the_same_reason_share_a_line():
+    reasons = {"PyTorch": "not built", "OpenVINO": "not installed", "torch.compile": "not built"}
+    lines = table.run_text(contest(left_out=reasons)).splitlines()
+    assert lines[-2:] == ["without PyTorch, torch.compile: not built", "without OpenVINO: not installed"]
+
+
 def test_a_lost_contest_is_not_called_a_victory():
     assert "ours is only 0.50 times as fast" in table.run_text(contest(ratio_to_fastest_peer=0.5))
     alone = table.run_text(contest(fastest_peer=None, ratio_to_fastest_peer=None, left_out={}))

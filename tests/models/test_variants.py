@@ -125,6 +125,21 @@ folding = pytest.mark.parametrize(
 )
 
 
+BOTH_FORMS = [*((name, "training") for name in VARIANTS), ("repvgg", "inference"), ("residual-reorg", "inference")]
+
+
+@pytest.mark.parametrize(("name", "form"), BOTH_FORMS)
+def test_without_the_gradient_of_the_pictures_all_others_are_the_same(name, form, rng):
+    model = small(name, form=form).train()
+    x, upstream = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 3, 8, 8), (2, 3)))
+    gradients = []
+    for wanted in (True, False):
+        model(x)
+        assert (model.backward(upstream, input_gradient=wanted) is None) == (not wanted)
+        gradients.append([parameter.grad.tobytes() for _, parameter in model.named_parameters()])
+    assert gradients[0] == gradients[1]
+
+
 @folding
 def test_a_trained_network_of_any_kind_is_the_same_function_when_fused(name, rng):
     model = small(name)

@@ -1,0 +1,115 @@
+"""The options of `repvgg-np train` and `repvgg-np ablate`, and what they ask for."""
+
+import argparse
+import contextlib
+import dataclasses
+
+from repvgg_np.training.ablation import ablate, find_rows
+from repvgg_np.training.ablation_results import summarise, table
+from repvgg_np.training.ablation_run import DataSource, process_pool
+from repvgg_np.training.settings import Settings
+
+
+def add_settings(parser):
+    """Add an option for each setting of a training.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of `repvgg-np train`.
+    """
+    _add_most_used(parser)
+    parser.add_argument("--schedule", help="cosine or one_cycle (default: cosine)")
+    warmup = "while the learning rate rises (default: the schedule's own)"
+    parser.add_argument("--warmup-epochs", type=float, help=warmup)
+    parser.add_argument("--momentum", type=float, help="default: 0.9")
+    parser.add_argument("--nesterov", action=argparse.BooleanOptionalAction, help="default: no")
+    parser.add_argument("--weight-decay", type=float, help="default: 1e-4")
+    parser.add_argument("--decay", help="what decays: official, kernels or all (default: official)")
+    parser.add_argument("--label-smoothing", type=float, help="default: 0")
+    parser.add_argument("--mixup", type=float, help="alpha of mixup; 0 is off (default: 0)")
+    augment = "crop and flip at random (default: yes)"
+    parser.add_argument("--augment", action=argparse.BooleanOptionalAction, help=augment)
+    parser.add_argument("--seed", type=int, help="default: 0")
+
+
+def _add_most_used(parser):
+    """Add the settings that an ablation can have too."""
+    parser.add_argument("--epochs", type=int, help="default: 20")
+    parser.add_argument("--batch-size", type=int, help="default: 128")
+    parser.add_argument("--learning-rate", "--lr", type=float, help="the highest of the schedule (default: 0.1)")
+
+
+def read_settings(options):
+    """Return the settings that the options give.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    ValueError
+        If one is out of range.
+    """
+    names = [field.name for field in dataclasses.fields(Settings)]
+    return Settings(**{name: value for name in names if (value := getattr(options, name, None)) is not None})
+
+
+def add_ablation(parser):
+    """Add the options of an ablation.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of `repvgg-np ablate`; has the options that every command has, and those that say which pictures.
+    """
+    folder = "where to write and go on (default: %(default)s)"
+    parser.add_argument("--run", dest="folder", default="ablation", metavar="DIR", help=folder)
+    rows = "kinds of blocks, or branches (table 6), variants (table 7), beyond (default: %(default)s)"
+    parser.add_argument("--rows", default="branches,variants", metavar="NAME,...", help=rows)
+    parser.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="how many, from 0 (default: %(default)s)")
+    _add_most_used(parser)
+    workers = "processes; 1 is this one (default: %(default)s), more are slower each"
+    parser.add_argument("--workers", type=int, default=1, help=workers)
+
+
+def run_ablation(options, load):
+    """Train the rows that the options ask for.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+    load : callable
+        Loads the pictures that the options name: `load(split)`.
+
+    Returns
+    -------
+    numbers : dict
+    text : str
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, or pictures are missing.
+    """
+    rows = find_rows([name.strip() for name in options.rows.split(",") if name.strip()])
+    for name, value in (("seeds", options.seeds), ("workers", options.workers)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    settings = read_settings(options)
+    for split in ("train", "test"):  # once, before any run: what is missing is said, or fetched, now
+        load(split)
+    data = DataSource(options.data, options.data_dir, options.limit)
+    pool = contextlib.nullcontext() if options.workers == 1 else process_pool(options.workers, options.threads)
+    with pool as executor:
+        results = ablate(
+            options.folder, rows, range(options.seeds), options.model, settings, data, executor, options.workers
+        )
+    summary = summarise(results)
+    return {**summary, "results": results}, table(summary)
