@@ -25,10 +25,13 @@ def add(a, b, relu, out):
     out : ndarray, flat
         Is filled.
     """
+    zero = a.dtype.type(0)
     for chunk in prange((a.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(a.size, (chunk + 1) * CHUNK)):
-            total = a[i] + b[i]
-            out[i] = a.dtype.type(0) if relu and total < 0 else total
+        first, last = chunk * CHUNK, min(a.size, (chunk + 1) * CHUNK)
+        a_part, b_part, out_part = a[first:last], b[first:last], out[first:last]
+        for i in range(a_part.size):
+            total = a_part[i] + b_part[i]
+            out_part[i] = zero if relu and total < zero else total
 
 
 @parallel_kernel

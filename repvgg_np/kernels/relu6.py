@@ -1,5 +1,8 @@
 """ReLU6: ReLU that stops at 6, made for numbers of few bits (MobileNet).
 
+Loops over a slice, from 0, become vector instructions; over part of the whole array's indices they do not (ten times as
+slow), because any of those might be negative and count from the end.
+
 The oracles are `reference.relu6` and `reference.relu6_backward`.
 """
 
@@ -21,10 +24,12 @@ def relu6(x, out):
     """
     zero, six = x.dtype.type(0), x.dtype.type(6)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            value = x[i]
-            value = zero if value < 0 else value
-            out[i] = six if value > 6 else value
+        first, last = chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)
+        x_part, out_part = x[first:last], out[first:last]
+        for i in range(x_part.size):
+            value = x_part[i]
+            value = zero if value < zero else value
+            out_part[i] = six if value > six else value
 
 
 @parallel_kernel
@@ -37,6 +42,10 @@ def relu6_backward(grad_out, out, grad_x):
     grad_x : ndarray, flat
         Is filled.
     """
+    zero, six = out.dtype.type(0), out.dtype.type(6)
     for chunk in prange((out.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(out.size, (chunk + 1) * CHUNK)):
-            grad_x[i] = grad_out[i] if 0 < out[i] < 6 else 0
+        first, last = chunk * CHUNK, min(out.size, (chunk + 1) * CHUNK)
+        grad_out_part, out_part, grad_x_part = grad_out[first:last], out[first:last], grad_x[first:last]
+        for i in range(out_part.size):
+            passes = zero < out_part[i] < six
+            grad_x_part[i] = grad_out_part[i] if passes else zero

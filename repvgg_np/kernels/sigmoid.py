@@ -31,8 +31,10 @@ def sigmoid(x, out):
     """
     one = x.dtype.type(1)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            out[i] = sigmoid_of(x[i], one)
+        first, last = chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)
+        x_part, out_part = x[first:last], out[first:last]
+        for i in range(x_part.size):
+            out_part[i] = sigmoid_of(x_part[i], one)
 
 
 @parallel_kernel
@@ -47,8 +49,10 @@ def sigmoid_backward(grad_out, out, grad_x):
     """
     one = out.dtype.type(1)
     for chunk in prange((out.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(out.size, (chunk + 1) * CHUNK)):
-            grad_x[i] = grad_out[i] * out[i] * (one - out[i])
+        first, last = chunk * CHUNK, min(out.size, (chunk + 1) * CHUNK)
+        grad_out_part, out_part, grad_x_part = grad_out[first:last], out[first:last], grad_x[first:last]
+        for i in range(out_part.size):
+            grad_x_part[i] = grad_out_part[i] * out_part[i] * (one - out_part[i])
 
 
 @parallel_kernel
@@ -63,8 +67,10 @@ def silu(x, out):
     """
     one = x.dtype.type(1)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            out[i] = x[i] * sigmoid_of(x[i], one)
+        first, last = chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)
+        x_part, out_part = x[first:last], out[first:last]
+        for i in range(x_part.size):
+            out_part[i] = x_part[i] * sigmoid_of(x_part[i], one)
 
 
 @parallel_kernel
@@ -79,6 +85,8 @@ def silu_backward(grad_out, x, grad_x):
     """
     one = x.dtype.type(1)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):  # each iteration writes its own stretch
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            share = sigmoid_of(x[i], one)
-            grad_x[i] = grad_out[i] * share * (one + x[i] * (one - share))
+        first, last = chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)
+        grad_out_part, x_part, grad_x_part = grad_out[first:last], x[first:last], grad_x[first:last]
+        for i in range(x_part.size):
+            share = sigmoid_of(x_part[i], one)
+            grad_x_part[i] = grad_out_part[i] * share * (one + x_part[i] * (one - share))
