@@ -24,7 +24,7 @@ class FoldedConv2d(Conv2d):
         out_channels, depth_in = kernel.shape[:2]
         geometry = (kernel.shape[2:], stride, padding, groups)
         super().__init__(depth_in * groups, out_channels, *geometry, rng=None, dtype=kernel.dtype)
-        self.weight.data, self.bias.data = kernel, bias
+        self.load_state_dict({"weight": kernel, "bias": bias})
 
 
 def fold_convolution(conv, norm):
