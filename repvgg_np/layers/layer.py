@@ -163,6 +163,10 @@ class Layer:
         out_shape = self.out_shape(shape)
         return out_shape, [(name, self, shape, out_shape)]
 
+    def children(self):
+        """Return the layers that this one is made of, by their names in a state dict."""
+        return dict(self._children)
+
     def named_layers(self, prefix=""):
         """Yield `(name, layer)` of this layer and of all inside it, in the order of the state dict."""
         yield prefix.rstrip("."), self
