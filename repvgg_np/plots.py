@@ -139,11 +139,12 @@ def draw_numbers(axes, numbers, title="", limit=None, colour="black"):
 
 
 def draw_equation(canvas, terms, signs, limit=None):
-    """Draw tables of numbers in a row with signs between, as in "input * kernel = output".
+    """Draw tables of numbers in a row with signs between, as in "input * kernel = output". All squares are of one size.
 
     Parameters
     ----------
-    canvas : matplotlib.figure.Figure or SubFigure
+    canvas : matplotlib.figure.Figure
+        Empty; it keeps nothing but the equation.
     terms : list of (str, ndarray (rows, columns), str)
         Title, numbers and the colour of the title. A row or a column of numbers is a table too.
     signs : str
@@ -151,13 +152,18 @@ def draw_equation(canvas, terms, signs, limit=None):
     limit : float, optional
         As for `draw_numbers`.
     """
-    widths = [max(numbers.shape[1], 2) for _, numbers, _ in terms]
-    row = canvas.subplots(1, len(terms), width_ratios=widths, squeeze=False)[0]
-    for axes, (title, numbers, colour), sign in zip(row, terms, (*signs, ""), strict=True):
-        draw_numbers(axes, numbers, title, limit, colour)
-        axes.annotate(
-            sign, (1, 0.5), (0.11 * 72, 0), "axes fraction", "offset points", ha="center", va="center", fontsize=15
-        )
+    canvas.set_layout_engine("none")
+    gap, heading = 0.5, 0.3  # inches
+    width, height = canvas.get_size_inches()
+    columns, rows = sum(numbers.shape[1] for _, numbers, _ in terms), max(len(numbers) for _, numbers, _ in terms)
+    square = min((width - gap * len(signs)) / columns, (height - heading) / rows)
+    left, middle = (width - gap * len(signs) - square * columns) / 2, (height - heading) / 2
+    for (title, numbers, colour), sign in zip(terms, (*signs, ""), strict=True):
+        wide, high = square * numbers.shape[1], square * len(numbers)
+        place = (left / width, (middle - high / 2) / height, wide / width, high / height)
+        draw_numbers(canvas.add_axes(place), numbers, title, limit, colour)
+        left += wide + gap
+        canvas.text((left - gap / 2) / width, middle / height, sign, ha="center", va="center", fontsize=15)
 
 
 def draw_fusion(canvas, branches, pairs):

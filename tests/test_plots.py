@@ -55,9 +55,17 @@ def test_a_table_shows_its_numbers_as_the_reader_would_write_them(numbers, texts
 
 def test_an_equation_has_its_signs_between_its_terms():
     canvas = Figure()
-    plots.draw_equation(canvas, [(name, np.eye(2), plots.BLUE) for name in "abc"], "+=")
+    plots.draw_equation(
+        canvas, [(name, np.eye(size), plots.BLUE) for name, size in zip("abc", (2, 3, 1), strict=True)], "+="
+    )
     assert [axes.get_title() for axes in canvas.axes] == ["a", "b", "c"]
-    assert [axes.texts[-1].get_text() for axes in canvas.axes] == ["+", "=", ""]
+    edges = [axes.get_position().intervalx for axes in canvas.axes]
+    signs = {text.get_text(): text.get_position()[0] for text in canvas.texts}
+    assert edges[0][1] < signs["+"] < edges[1][0]
+    assert edges[1][1] < signs["="] < edges[2][0]
+    np.testing.assert_allclose(
+        [right - left for left, right in edges], (edges[2][1] - edges[2][0]) * np.array([2, 3, 1])
+    )
 
 
 def test_the_bars_are_the_medians():
