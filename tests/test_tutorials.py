@@ -12,7 +12,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-SECONDS = 180  # for a notebook: what its readers are promised
+SECONDS = 180  # for a cell, lest one hang; the whole of a notebook takes less
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
