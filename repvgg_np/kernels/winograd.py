@@ -26,7 +26,7 @@ import numpy as np
 from numba import prange
 
 from repvgg_np.kernels import buffers
-from repvgg_np.kernels.gemm import multiply, round_up
+from repvgg_np.kernels.gemm import multiply_only, round_up
 from repvgg_np.kernels.jit import get_num_threads, kernel, parallel_kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES
 from repvgg_np.kernels.winograd_five import transform_back_five, transform_patch_five
@@ -159,17 +159,18 @@ def convolve_share(
         kernel_place = group * depth * round_up(channels, lanes) + column * depth
         if own_u:
             kernel_place = 0
-            rows = (0, (real + 2 * lanes - 1) // (2 * lanes) * depth)
+            start = np.intp(0)
+            rows = (start, (real + 2 * lanes - 1) // (2 * lanes) * depth)
             place, channel = group * panels.shape[1], first + column
             transform_kernel(
-                flat_panels, place, depth, columns, channel, real, form, scales, flat_u, 0, u.shape[1], rows
+                flat_panels, place, depth, columns, channel, real, form, scales, flat_u, start, u.shape[1], rows
             )
         for p in range(side * side):
             matrix = different_matrix(p) if form == STRIDED else p
             # Whole registers of M are written, so that the transform back never computes with what was left in memory.
-            multiply(
-                v, p * position_v, starts, count, (1, 0, 1, 0, depth), flat_u, matrix * u.shape[1] + kernel_place,
-                round_up(real, lanes), no_bias, 0, False, m, p * position_m, row_m,
+            multiply_only(
+                v, p * position_v, starts, count, depth, flat_u, matrix * u.shape[1] + kernel_place,
+                round_up(real, lanes), no_bias, m, p * position_m, row_m,
             )  # fmt: skip
         channel = group * columns + first + column
         for t in range(count):
@@ -197,15 +198,22 @@ def _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, par
         channels = min(width, columns - first)
         if not own_u:
             for worker in prange(workers):
-                transform_share(panels, depth, columns, first, channels, form, scales, u[0], worker, workers)
+                transform_share(panels, depth, columns, first, channels, form, scales, u[0], np.intp(worker), workers)
         items = (tiles + block - 1) // block * groups * ((channels + part - 1) // part)
         # Every output is computed by one item alone, so any share of them among threads gives the same bits.
         for worker in prange(workers):
-            share = (items * worker // workers, items * (worker + 1) // workers)
+            number = np.intp(worker)
+            share = (items * number // workers, items * (number + 1) // workers)
             convolve_share(
                 x, panels, bias, relu, form, padding, scales, out, block, first, channels, part, own_u,
-                u[worker * own_u], share, scratch[worker],
+                u[number * own_u], share, scratch[number],
             )  # fmt: skip
+
+
+@functools.cache
+def scales_of(form, dtype):
+    """Return by what each number of U is still to be multiplied: the products of two factors of G's rows."""
+    return np.outer(FACTORS[form], FACTORS[form]).ravel().astype(dtype)
 
 
 def whole_panels(columns, lanes):
@@ -249,5 +257,5 @@ def conv2d(x, panels, bias, relu, form, padding, out):
     scratch = buffers.empty((workers, room), x.dtype)
     copies, size = (workers, depth * round_up(part, lanes)) if own_u else (1, groups * depth * round_up(width, lanes))
     u = buffers.empty((copies, different, size + lanes), x.dtype)
-    scales = np.outer(FACTORS[form], FACTORS[form]).ravel().astype(x.dtype)
+    scales = scales_of(form, x.dtype)
     _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, part, own_u, u, scratch)
