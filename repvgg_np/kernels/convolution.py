@@ -154,7 +154,7 @@ def _grad_input(grad_out, x, weight, stride, padding, groups, algorithm):
         shape = (groups * depth_in, c_out // groups, k_h, k_w)
         if algorithm == "auto":
             algorithm = choose_algorithm(grad_out.shape, shape, stride, border, groups)
-        panels = im2col.pack_turned_kernel(weight, groups)
+        panels = im2col.pack_kernel(weight, groups, turned=True)
         return _convolve(grad_out, panels, None, False, shape, stride, border, groups, algorithm)
     split = weight.reshape(groups, c_out // groups, depth_in, k_h, k_w)
     matrices = split.transpose(0, 1, 3, 4, 2).reshape(groups, c_out // groups, k_h * k_w * depth_in)

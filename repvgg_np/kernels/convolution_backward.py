@@ -25,7 +25,7 @@ from numba import prange
 
 from repvgg_np.kernels import buffers
 from repvgg_np.kernels.copy import add_run, clear_run, copy_padded_rows
-from repvgg_np.kernels.gemm import multiply_only, round_up
+from repvgg_np.kernels.gemm import multiply, round_up
 from repvgg_np.kernels.gradient_tiles import (
     TILE_ROWS,
     gradient_tile_of_one_register,
@@ -199,9 +199,9 @@ def _grad_input(grad_out, panels, kernel_size, stride, padding, grad_x, block):
         for first in range(0, pixels, block):
             rows = min(block, pixels - first)
             for group in range(groups):
-                multiply_only(
-                    flat_out, (n * pixels + first) * c_out + group * columns, starts, rows, columns,
-                    flat_panels, group * panels.shape[1], depth, no_bias, patches, np.intp(0), depth,
+                multiply(
+                    flat_out, (n * pixels + first) * c_out + group * columns, starts, rows, (1, 0, 1, 0, columns),
+                    flat_panels, group * panels.shape[1], depth, no_bias, 0, False, patches, 0, depth,
                 )  # fmt: skip
                 scatter_patches(
                     patches, first, rows, grad_out.shape[2], n, group, depth_in, kernel_size, stride, padding,

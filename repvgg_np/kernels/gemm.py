@@ -101,10 +101,3 @@ def multiply(a, offset, starts, rows, runs, panels, panel, columns, bias, column
                     six_rows_of_one_register(a, sources, runs, panels, panel, bias, at, last, relu, out, targets)
             row += height
         panel += depth * 2 * lanes
-
-
-@kernel
-def multiply_only(a, offset, starts, rows, depth, panels, panel, columns, no_bias, out, target, out_stride):
-    """Compute `out = a @ b` as `multiply` does, where a row of `a` is a single piece; `no_bias` holds zeros."""
-    runs, column, relu = (np.intp(1), np.intp(0), np.intp(1), np.intp(0), depth), np.intp(0), np.bool_(False)
-    multiply(a, offset, starts, rows, runs, panels, panel, columns, no_bias, column, relu, out, target, out_stride)

@@ -28,13 +28,16 @@ from repvgg_np.kernels.simd import VECTOR_BYTES
 BAND_BYTES = 256 * 1024
 
 
-def pack_kernel(weight, groups):
+def pack_kernel(weight, groups, turned=False):
     """Pack a convolution kernel into the panels of `gemm.py`, one matrix for each group.
 
     Parameters
     ----------
     weight : ndarray (C_out, C_in / groups, K_h, K_w)
     groups : int
+    turned : bool
+        Whether to pack the kernel of the transposed convolution instead, which makes the gradient of the input: turned
+        by 180 degrees, its two channel axes exchanged in each group.
 
     Returns
     -------
@@ -42,29 +45,14 @@ def pack_kernel(weight, groups):
         Rows of each matrix in the order of a patch in memory: kernel row, kernel column, channel.
     """
     c_out, depth_in, k_h, k_w = weight.shape
-    taps, columns = k_h * k_w, c_out // groups
-    panels = buffers.empty((groups, taps * depth_in * round_up(columns, VECTOR_BYTES // weight.itemsize)), weight.dtype)
-    _pack(plain_memory(weight).reshape(-1), 0, taps, 1, depth_in, taps, columns, depth_in * taps, panels)
-    return panels
-
-
-def pack_turned_kernel(weight, groups):
-    """Pack the kernel of the transposed convolution, which makes the gradient of a convolution's input.
-
-    Parameters
-    ----------
-    weight : ndarray (C_out, C_in / groups, K_h, K_w)
-    groups : int
-
-    Returns
-    -------
-    ndarray (groups, packed size)
-        `pack_kernel` of the kernel turned by 180 degrees, its two channel axes exchanged in each group.
-    """
-    c_out, depth_in, k_h, k_w = weight.shape
-    taps, depth = k_h * k_w, c_out // groups
-    panels = buffers.empty((groups, taps * depth * round_up(depth_in, VECTOR_BYTES // weight.itemsize)), weight.dtype)
-    _pack(plain_memory(weight).reshape(-1), taps - 1, taps, -1, depth, depth_in * taps, depth_in, taps, panels)
+    taps = k_h * k_w
+    # How many channels there are on each side, and how far one is from the next in memory.
+    inputs, outputs = (depth_in, taps), (c_out // groups, depth_in * taps)
+    (depth, depth_step), (columns, column_step) = (outputs, inputs) if turned else (inputs, outputs)
+    first, tap_step = (taps - 1, -1) if turned else (0, 1)
+    panels = buffers.empty((groups, taps * depth * round_up(columns, VECTOR_BYTES // weight.itemsize)), weight.dtype)
+    flat = plain_memory(weight).reshape(-1)
+    _pack(flat, first, taps, tap_step, depth, depth_step, columns, column_step, panels)
     return panels
 
 

@@ -5,7 +5,7 @@ all threads. Few and thin shells, plain bodies: a shell of a hundred lines takes
 
 A kernel is compiled once for each combination of types that it is called with, so its callers should agree on them. To
 Numba, the number that `prange` counts is unsigned, and every constant has a type of its own, in a tuple too: hence
-`np.intp(worker)` and `np.intp(0)` where large kernels are called.
+`np.intp(worker)` where large kernels are called. (Where a constant makes the inner loops quicker, it stays one.)
 
 Numba keeps compiled code on disk, and takes it for fresh as long as the *file of the function itself* is unchanged. But
 a kernel contains the code of the kernels that it calls, from other files. So the stamp that Numba compares is replaced
@@ -62,8 +62,9 @@ def is_kept(dispatcher, dtype):
     """
     if numba.config.DISABLE_JIT:
         return True
-    index = dispatcher._cache._cache_file._load_index()  # by signature, target and bytecode
-    return any(f"array({np.dtype(dtype)}" in str(signature) for signature, *_ in index)
+    wanted = numba.from_dtype(np.dtype(dtype))
+    index = dispatcher._cache._cache_file._load_index()  # by the types of the arguments, the processor and the bytecode
+    return any(getattr(argument, "dtype", None) == wanted for arguments, *_ in index for argument in arguments)
 
 
 def kernel(function):

@@ -26,7 +26,7 @@ import numpy as np
 from numba import prange
 
 from repvgg_np.kernels import buffers
-from repvgg_np.kernels.gemm import multiply_only, round_up
+from repvgg_np.kernels.gemm import multiply, round_up
 from repvgg_np.kernels.jit import get_num_threads, kernel, parallel_kernel
 from repvgg_np.kernels.simd import VECTOR_BYTES
 from repvgg_np.kernels.winograd_five import transform_back_five, transform_patch_five
@@ -168,9 +168,9 @@ def convolve_share(
         for p in range(side * side):
             matrix = different_matrix(p) if form == STRIDED else p
             # Whole registers of M are written, so that the transform back never computes with what was left in memory.
-            multiply_only(
-                v, p * position_v, starts, count, depth, flat_u, matrix * u.shape[1] + kernel_place,
-                round_up(real, lanes), no_bias, m, p * position_m, row_m,
+            multiply(
+                v, p * position_v, starts, count, (1, 0, 1, 0, depth), flat_u, matrix * u.shape[1] + kernel_place,
+                round_up(real, lanes), no_bias, 0, False, m, p * position_m, row_m,
             )  # fmt: skip
         channel = group * columns + first + column
         for t in range(count):

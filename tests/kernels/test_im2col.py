@@ -75,4 +75,5 @@ def test_a_turned_kernel_has_its_taps_backwards_and_its_channels_exchanged(case,
     c_out, depth_in, k_h, k_w = weight.shape
     split = weight[..., ::-1, ::-1].reshape(groups, c_out // groups, depth_in, k_h, k_w)
     turned = split.swapaxes(1, 2).reshape(groups * depth_in, c_out // groups, k_h, k_w)
-    np.testing.assert_array_equal(im2col.pack_turned_kernel(weight, groups), im2col.pack_kernel(turned, groups))
+    packed = im2col.pack_kernel(weight, groups, turned=True)
+    np.testing.assert_array_equal(packed, im2col.pack_kernel(turned, groups))

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from repvgg_np.kernels import jit, second_process, warm_up, winograd
+from repvgg_np.kernels import jit, momentum, second_process, warm_up, winograd
 
 WARM_UP = sys.modules["repvgg_np.kernels.warm_up"]  # the module; the package's name is the function's
 
@@ -35,9 +35,15 @@ def test_a_failure_is_told_in_one_line(code, failure):
     assert second_process.wait(start(code), lambda: None) == failure
 
 
+def test_a_kernel_that_was_compiled_for_a_dtype_is_kept_for_it():
+    momentum.step(*(np.zeros(2, np.float32) for _ in range(3)), 0, 0, 0, False)
+    assert jit.is_kept(momentum._step, np.float32) and jit.is_kept(momentum._step, np.dtype("float32"))
+
+
 def test_what_was_kept_starts_no_process(monkeypatch):
-    warm_up(training=False)
-    assert jit.is_kept(winograd._conv2d, np.float32)
+    monkeypatch.setattr(WARM_UP, "is_kept", lambda *_: True)
+    monkeypatch.setattr(WARM_UP, "_steps_here", lambda *_: {})
+    monkeypatch.setattr(WARM_UP, "_steps_there", lambda *_: {})
     monkeypatch.setattr(second_process, "start", None)  # calling it would be an error
     warm_up(training=False)
 
@@ -78,6 +84,7 @@ def test_warming_up_says_what_went_wrong_elsewhere_and_compiles_here(monkeypatch
     monkeypatch.setattr(WARM_UP, "is_kept", lambda *_: False)
     monkeypatch.setattr(second_process, "start", lambda *_: start("raise MemoryError('full')"))
     monkeypatch.setattr(WARM_UP, "_steps_there", lambda *_: {"all": lambda: compiled.append(1)})
+    monkeypatch.setattr(WARM_UP, "_steps_here", lambda *_: {})
     monkeypatch.setattr("time.perf_counter", lambda: 0)  # however long the process takes to fail
     warm_up(training=False)
     assert capsys.readouterr().err == "a second process could not compile (MemoryError: full); compiling here\n"
@@ -87,6 +94,7 @@ def test_warming_up_says_what_went_wrong_elsewhere_and_compiles_here(monkeypatch
 def test_an_interrupt_leaves_no_process_behind(monkeypatch):
     process = start("import time; time.sleep(60)")
     monkeypatch.setattr(WARM_UP, "is_kept", lambda *_: False)
+    monkeypatch.setattr(WARM_UP, "_steps_here", lambda *_: {})
     monkeypatch.setattr(second_process, "start", lambda *_: process)
 
     def interrupt(*_):
