@@ -266,3 +266,23 @@ def linear(x, weight, bias):
     ndarray (N, C_out)
     """
     return matmul(x, weight.T) + bias
+
+
+def momentum_step(data, grad, velocity, learning_rate, momentum, weight_decay, nesterov):
+    """Return a parameter and its velocity after a step of gradient descent with momentum (PyTorch's formula).
+
+    Parameters
+    ----------
+    data, grad, velocity : ndarray
+        Of one shape, and any dtype.
+    learning_rate, momentum, weight_decay : number
+        Of that dtype.
+    nesterov : bool
+
+    Returns
+    -------
+    data, velocity : ndarray
+    """
+    direction = grad + weight_decay * data
+    velocity = momentum * velocity + direction
+    return data - learning_rate * (direction + momentum * velocity if nesterov else velocity), velocity
