@@ -265,7 +265,7 @@ def conv2d(x, panels, bias, relu, form, padding, out):
     side, tile, _ = sizes_of(form)
     numbers, different = side * side, different_matrices(form)
     tiles = out.shape[0] * -(-out.shape[1] // tile) * -(-out.shape[2] // tile)
-    # As many tiles in a block as make V and M about as large as U.
+    # Blocks of more tiles read U less often, but then V leaves the thread's cache.
     most = min(max(depth * columns // (depth + columns), LEAST_TILES), MOST_TILES)
     share = -(-tiles // workers)
     own_u = share < TILES_TO_SHARE_U and tiles > 0
@@ -273,8 +273,8 @@ def conv2d(x, panels, bias, relu, form, padding, out):
         share, width, part = tiles, columns, min(columns, 2 * lanes)
         piece = equal_parts(depth, max(1, OWN_U_BYTES // (different * x.itemsize * round_up(part, lanes))))
     else:
-        piece = depth
-        part = width = min(columns, whole_panels(U_BYTES // (different * x.itemsize * depth * groups), lanes))
+        piece, width = depth, min(columns, whole_panels(U_BYTES // (different * x.itemsize * depth * groups), lanes))
+        part = min(width, 4 * lanes)  # so that M is small enough to stay in a thread's cache
     block = equal_parts(share, most) if share else 1
     room = numbers * (block * (round_up(depth, lanes) + round_up(part, lanes)) + 2 * lanes)
     scratch = buffers.empty((workers, room), x.dtype)
