@@ -1,8 +1,9 @@
 """The numbers that the paper prints (arXiv 2101.03697, tables 1 to 7), as data to compare with, slips included.
 
 The GPU is a 1080Ti. Accuracies are top-1 on ImageNet, in percent. "FLOPs" are multiply-adds, in thousand millions. The
-paper cuts its millions of parameters off after two decimals instead of rounding them, and counts every network, also
-those that it compares with, after batch norms have been folded into convolutions.
+paper cuts its millions of parameters (and the FLOPs of table 1) off instead of rounding them, rounds the FLOPs and
+Winograd multiplications of tables 4 and 5, and counts every network, also those that it compares with, after batch
+norms have been folded into convolutions.
 
 No published run of the ablations (tables 6 and 7) on CIFAR was found. What can be compared on another data set, with
 another network, is the order of the rows.
