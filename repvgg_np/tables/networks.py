@@ -176,6 +176,7 @@ def text(result):
         cells += [f"{row['paper_top_1']:.2f}", number(row["paper_images_per_second"], 0)] if published else []
         lines.append(cells)
     lines = columns(head, lines)
+    lines.append("access: read and written for one picture, parameters included; operators: those of a block")
     if published:
         lines.append("in brackets: what the paper prints, where counting gives something else")
     return "\n".join([*lines, *notes.lines(), *(_speed_lines(result) if timed else [])])

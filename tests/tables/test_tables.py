@@ -12,8 +12,10 @@ from repvgg_np.bench import networks as bench_networks
 from repvgg_np.bench import timing
 from repvgg_np.bench.timing import time_one_at_a_time
 from repvgg_np.cli import main
+from repvgg_np.data import load_dataset
 from repvgg_np.models import CONFIGS, RepVGGConfig, create_model, save
 from repvgg_np.tables import ablations, ensemble, figures, kernels, networks
+from repvgg_np.tables.network_figure import label_corners
 from repvgg_np.tables.text import Footnotes, columns, speed
 from tests.models.small_networks import SMALL_NETWORKS
 
@@ -187,8 +189,6 @@ def test_the_table_of_memory_is_written_and_drawn(capsys, tmp_path):
 def trained(path, variant=None):
     """Save a network of random weights as if the ten synthetic classes had been learned."""
     model = create_model("RepVGG-small", 10, 0, variant=variant)
-    from repvgg_np.data import load_dataset
-
     classes = [str(name) for name in load_dataset("synthetic", "test").classes]
     model.notes = {"dataset": "synthetic", "classes": classes, "mean": [0.5] * 3, "std": [0.3] * 3}
     save(model, path)
@@ -205,6 +205,14 @@ def test_the_accuracy_after_no_deletion_is_the_network_s_own(capsys, tmp_path):
     assert row["paths"] == 24 and row["pictures"] == 40 and sum(row["lengths"]) == 24
     assert {curve[0] for kind in ("branches", "blocks") for curve in row[kind]} == {row["accuracy"]}
     assert [len(curve) for curve in row["branches"]] == [6, 6] and [len(curve) for curve in row["blocks"]] == [2, 2]
+
+
+def test_names_stand_to_the_right_and_above_unless_another_is_there():
+    far = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    assert label_corners(far, ["a", "b", "c"]) == [(True, True)] * 3
+    near = np.array([[0.0, 0.0], [0.001, 0.0], [1.0, 1.0]])
+    first, second, _ = label_corners(near, ["long name", "long name", "c"])
+    assert first == (True, True) and second != first
 
 
 def test_the_figure_draws_the_mean_of_all_orders():
