@@ -113,6 +113,7 @@ def test_only_one_network_is_alive_at_a_time():
         def __init__(self, name):
             self.name = name
             alive.add(name)
+            most.append(set(alive))
 
         def __call__(self):
             most.append(set(alive))
