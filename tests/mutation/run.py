@@ -44,6 +44,7 @@ TESTS = {
         "-k",
         f"{QUICK} and not gradients",
     ],
+    "repvgg_np/ties.py": ["tests/test_ties.py"],
     "repvgg_np/fusion_bound.py": ["tests/test_rounding.py", "tests/test_verify.py", "-k", QUICK],
     "repvgg_np/verify.py": ["tests/test_verify.py", "-k", QUICK],
     "repvgg_np/kernels/batch_norm.py": [BATCH_NORM],
@@ -112,7 +113,7 @@ def mutants(source):
 
 
 def in_child(task, timeout):
-    """Call `task` in a child process; return its exit code, or None if it computed for longer than `timeout` seconds."""
+    """Call `task` in a child process; return its exit code, or None if it computed for over `timeout` seconds."""
     child = os.fork()
     if child == 0:
         signal.setitimer(signal.ITIMER_PROF, timeout)  # a loop that never ends is noticed too
@@ -156,7 +157,7 @@ def exchange(module, source):
 
 
 class Mutants:
-    """In place of running the collected tests once, runs them on each mutant of a module, and counts what becomes of it.
+    """In place of running the collected tests once, runs them on each mutant of a module, and counts the outcomes.
 
     Parameters
     ----------
@@ -201,10 +202,8 @@ class Mutants:
         with os.fdopen(reading) as pipe:
             for line in pipe:
                 number, seconds, failed = line.split()
-                self.seconds[int(number)], self.kills[int(number)] = (
-                    float(seconds),
-                    self.kills[int(number)] + int(failed),
-                )
+                self.seconds[int(number)] = float(seconds)
+                self.kills[int(number)] += int(failed)
         return {0: "survived", None: "timeout"}.get(code, "killed")
 
     def first_failure(self, source, order, writing):
