@@ -50,6 +50,14 @@ def test_a_smaller_kernel_is_a_larger_one_with_a_border_of_zeros(x, size, stride
     assert (conv(x, padded, stride=stride) == conv(x, kernel, stride=stride)).all()
 
 
+@pytest.mark.parametrize("size", [(5, 3), (3, 5), (9, 7), (7, 9)])
+def test_a_kernel_stands_in_the_middle_of_its_border(size):
+    kernel = np.arange(18).reshape(2, 1, 3, 3)
+    rows, columns = (size[0] - 3) // 2, (size[1] - 3) // 2
+    expected = np.pad(kernel, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
+    np.testing.assert_array_equal(pad_kernel(kernel, size), expected)
+
+
 @given(exact_arrays((1, 2, 3, 3)), st.lists(sizes, min_size=1, max_size=3), st.data())
 @few
 def test_parallel_branches_of_any_sizes_add_up(x, sizes, data):
@@ -126,6 +134,16 @@ def test_many_groups_are_fewer_groups_with_zeros_between(x, groups, data):
     assert (conv(x, joined, groups=fewer) == conv(x, kernel, groups=many)).all()
 
 
+def test_groups_that_are_joined_keep_their_channels_in_order():
+    # Two channels in each of the six groups; group 5 has the last two of the third pair, or of all twelve.
+    kernel = np.arange(1, 13).reshape(6, 2, 1, 1)
+    pairs, one = join_groups(kernel, 6, 3)[..., 0, 0], join_groups(kernel, 6, 1)[..., 0, 0]
+    for group in range(6):
+        row = [2 * group + 1, 2 * group + 2]
+        np.testing.assert_array_equal(pairs[group], [*row, 0, 0] if group % 2 == 0 else [0, 0, *row])
+        np.testing.assert_array_equal(one[group], [0] * 2 * group + row + [0] * 2 * (5 - group))
+
+
 @given(exact_arrays((1, 2, 4, 5)))
 @few
 def test_the_average_over_a_window_is_a_convolution(x):
@@ -171,6 +189,10 @@ FOUR, KERNEL = np.ones(4), np.ones((4, 2, 3, 3))
             r"must have the 2 channels that the second takes, got kernel \(3, 2, 1, 1\), bias \(3,\)",
         ),
         (lambda: fold_sequence((KERNEL[:2, :, :1, :1], FOUR), (KERNEL, FOUR)), r"the 2 channels .* bias \(4,\)"),
+        (
+            lambda: fold_sequence((KERNEL[:, :, :1, :1], FOUR), (KERNEL, FOUR), 3),
+            r"must have the 6 channels that the second takes, got kernel \(4, 2, 1, 1\), bias \(4,\)",
+        ),
         (lambda: join_groups(KERNEL, 4, 3), "fewer must divide the 4 groups, got 3"),
         (lambda: join_groups(KERNEL, 4, 0), "fewer must divide the 4 groups, got 0"),
     ],
