@@ -180,6 +180,8 @@ FOUR, KERNEL = np.ones(4), np.ones((4, 2, 3, 3))
     [
         (lambda: pad_kernel(KERNEL, (1, 3)), "size must be 3x3 or more by even numbers, got 1x3"),
         (lambda: pad_kernel(KERNEL, (3, 4)), "size must be 3x3 or more by even numbers, got 3x4"),
+        (lambda: pad_kernel(KERNEL, (4, 3)), "size must be 3x3 or more by even numbers, got 4x3"),
+        (lambda: pad_kernel(KERNEL, (3, 1)), "size must be 3x3 or more by even numbers, got 3x1"),
         (lambda: add_branches([]), "branches must not be empty"),
         (lambda: add_branches([(KERNEL, FOUR), (KERNEL[:2], FOUR[:2])]), r"same channels, got kernel \(2, 2, 3, 3\)"),
         (lambda: add_branches([(KERNEL, FOUR[:3])]), r"must have the same channels, got .* bias \(3,\)"),

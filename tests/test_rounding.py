@@ -5,11 +5,14 @@ would differ by one part in ten million, for the unit roundoff is so small; so t
 arithmetic, one with so large a unit roundoff, and so early an underflow, that no count and no guard can hide.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from repvgg_np import fusion_bound, reference, rounding
 from repvgg_np.blocks import ConvolutionAndNorm, RepVGGBlock
+from repvgg_np.blocks.step import Fold, Step
 from repvgg_np.kernels import winograd, winograd_five, winograd_strided, winograd_transforms
 from repvgg_np.layers import BatchNorm2d, Conv2d, fold_convolution
 from repvgg_np.reference_winograd import FIVE, FOUR, STRIDED, TRANSFORMS
@@ -270,6 +273,34 @@ def test_the_bound_of_every_kind_of_block_is_the_formula(name, shape, dtype, ari
     for block in make_blocks(name, shape, rng, dtype):
         randomise(block, rng).eval()
         assert_is_the_formula(block, rng.normal(size=(2, block.in_channels, 5, 3)).astype(dtype), arithmetic)
+
+
+class InARow:
+    """Convolutions of 3x3 with ReLU between them, which stay what they are: more of them than any block has."""
+
+    after = None
+
+    def __init__(self, channels, dtype, rng):
+        self.steps = []
+        for c_in, c_out in pairwise(channels):
+            kernel, bias = rng.normal(size=(c_out, c_in, 3, 3)).astype(dtype), rng.normal(size=c_out).astype(dtype)
+
+            def run(x, kernel=kernel, bias=bias):
+                return rounding.conv2d(x, kernel, bias, 1, 1, 1, relu=True)
+
+            self.steps.append(Step(kernel, None, 1, (1, 1), 1, bias, run=run))
+
+    def paths(self):
+        return [self.steps]
+
+    def folds(self):
+        return [[Fold([[step]]) for step in self.steps]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_bound_of_several_convolutions_in_a_row_is_the_formula(dtype, arithmetic, rng):
+    block = InARow((2, 3, 1, 2, 3), dtype, rng)
+    assert_is_the_formula(block, rng.normal(size=(2, 2, 5, 3)).astype(dtype), arithmetic)
 
 
 def conv_and_norm(geometry, bias, dtype, rng):
