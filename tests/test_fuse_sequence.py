@@ -185,12 +185,14 @@ FOUR, KERNEL = np.ones(4), np.ones((4, 2, 3, 3))
         (lambda: add_branches([]), "branches must not be empty"),
         (lambda: add_branches([(KERNEL, FOUR), (KERNEL[:2], FOUR[:2])]), r"same channels, got kernel \(2, 2, 3, 3\)"),
         (lambda: add_branches([(KERNEL, FOUR[:3])]), r"must have the same channels, got .* bias \(3,\)"),
+        (lambda: add_branches([(KERNEL, np.ones(5))]), r"must have the same channels, got .* bias \(5,\)"),
         (lambda: fold_sequence((KERNEL, FOUR), (KERNEL, FOUR)), "the first kernel must be 1x1, got 3x3"),
         (
             lambda: fold_sequence((KERNEL[:3, :, :1, :1], FOUR[:3]), (KERNEL, FOUR)),
             r"must have the 2 channels that the second takes, got kernel \(3, 2, 1, 1\), bias \(3,\)",
         ),
         (lambda: fold_sequence((KERNEL[:2, :, :1, :1], FOUR), (KERNEL, FOUR)), r"the 2 channels .* bias \(4,\)"),
+        (lambda: fold_sequence((KERNEL[:2, :, :1, :1], FOUR[:1]), (KERNEL, FOUR)), r"the 2 channels .* bias \(1,\)"),
         (
             lambda: fold_sequence((KERNEL[:, :, :1, :1], FOUR), (KERNEL, FOUR), 3),
             r"must have the 6 channels that the second takes, got kernel \(4, 2, 1, 1\), bias \(4,\)",
