@@ -36,16 +36,22 @@ BATCH_NORM = "tests/kernels/test_batch_norm.py"
 TESTS = {
     "repvgg_np/fuse.py": ["tests/test_fuse.py"],
     "repvgg_np/fuse_gradient.py": ["tests/test_fuse_gradient.py"],
-    "repvgg_np/rounding.py": ["tests/test_rounding.py"],
+    "repvgg_np/rounding.py": ["tests/test_rounding.py", "tests/test_fusion_bound.py"],
     "repvgg_np/fuse_sequence.py": ["tests/test_fuse_sequence.py"],
     "repvgg_np/blocks/step.py": [
-        "tests/test_rounding.py",
+        "tests/test_fusion_bound.py",
         "tests/blocks/test_variants.py",
         "-k",
         f"{QUICK} and not gradients",
     ],
     "repvgg_np/ties.py": ["tests/test_ties.py"],
-    "repvgg_np/fusion_bound.py": ["tests/test_rounding.py", "tests/test_verify.py", "-k", QUICK],
+    "repvgg_np/fusion_bound.py": [
+        "tests/test_fusion_bound.py",
+        "tests/test_under_the_bound.py",
+        "tests/test_verify.py",
+        "-k",
+        QUICK,
+    ],
     "repvgg_np/verify.py": ["tests/test_verify.py", "-k", QUICK],
     "repvgg_np/kernels/batch_norm.py": [BATCH_NORM],
     "repvgg_np/layers/batch_norm.py": [
