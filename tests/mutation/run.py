@@ -146,6 +146,9 @@ def silence():
 def imported(module, source):
     """Import a changed source in place of its file and run the module's tests; return pytest's exit code."""
     silence()
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("repvgg_np", "tests"):
+            del sys.modules[name]
     sys.meta_path.insert(0, MutantFinder(module, source))
     return pytest.main([*OPTIONS, *TESTS[module]], plugins=[FirstFailure()])
 
