@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from repvgg_np import fusion_bound, rounding
+from repvgg_np.kernels import set_num_threads
 from tests.rounding_formula import ARITHMETICS, Arithmetic
 
 # Without the JIT every kernel is a Python loop: the same theorems, on fewer examples.
@@ -27,6 +28,20 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("slow_without_jit"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """What is as small as here gains nothing from a second thread, and waits for it where the processor is busy."""
+    set_num_threads(1)
+
+
+@pytest.fixture
+def all_threads():
+    """All threads, for one test."""
+    set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    yield numba.config.NUMBA_NUM_THREADS
+    set_num_threads(1)
 
 
 @pytest.fixture

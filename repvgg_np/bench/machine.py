@@ -80,7 +80,7 @@ class Peak:
         self._out = np.empty((threads, lanes), np.float32)
         self._steps = 16
         self()  # compiles
-        while self._seconds() < least_seconds:
+        while min(self._seconds() for _ in range(3)) < least_seconds:  # one call may be slow because others are busy
             self._steps *= 2
 
     def __call__(self):

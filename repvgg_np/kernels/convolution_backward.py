@@ -199,7 +199,7 @@ def _grad_input(grad_out, panels, kernel_size, stride, padding, grad_x, block):
             for group in range(groups):
                 multiply(
                     flat_out, (n * pixels + first) * c_out + group * columns, starts, rows, (1, 0, 1, 0, columns),
-                    flat_panels, group * panels.shape[1], depth, no_bias, 0, False, patches, 0, depth,
+                    flat_panels, group * panels.shape[1], depth, no_bias, 0, False, False, patches, 0, depth,
                 )  # fmt: skip
                 scatter_patches(
                     patches, first, rows, grad_out.shape[2], n, group, depth_in, kernel_size, stride, padding,

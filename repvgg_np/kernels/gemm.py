@@ -63,12 +63,15 @@ def rows_of_next_tile(remaining):
 
 
 @kernel
-def multiply(a, offset, starts, rows, runs, panels, panel, columns, bias, column, relu, out, target, out_stride):
+def multiply(
+    a, offset, starts, rows, runs, panels, panel, columns, bias, column, accumulate, relu, out, target, out_stride
+):
     """Compute `out = a @ b + bias` for some rows, then ReLU if `relu`, on one thread.
 
     All arrays but `starts` are flat. Row i of the left-hand matrix begins at `a[offset + starts[i]]` and lies in `runs`
     (see `tiles.py`). The right-hand matrix is packed and begins at `panels[panel]`; `bias[column:]` holds `columns`
-    numbers, and zeros up to a whole panel behind them. Row i of the result goes to `out[target + out_stride * i:]`.
+    numbers, and zeros up to a whole panel behind them. Row i of the result goes to `out[target + out_stride * i:]`; if
+    `accumulate`, the product is added to what stands there, instead of to the bias.
     """
     lanes = VECTOR_BYTES // panels.itemsize
     depth = runs[0] * runs[2] * runs[4]
@@ -88,16 +91,24 @@ def multiply(a, offset, starts, rows, runs, panels, panel, columns, bias, column
             if height == 4:
                 sources, targets = (s0, s1, s2, s3), (t0, t1, t2, t3)
                 if wide:
-                    four_rows_of_two_registers(a, sources, runs, panels, panel, bias, at, last, relu, out, targets)
+                    four_rows_of_two_registers(
+                        a, sources, runs, panels, panel, bias, at, accumulate, last, relu, out, targets
+                    )
                 else:
-                    four_rows_of_one_register(a, sources, runs, panels, panel, bias, at, last, relu, out, targets)
+                    four_rows_of_one_register(
+                        a, sources, runs, panels, panel, bias, at, accumulate, last, relu, out, targets
+                    )
             else:
                 r4, r5 = min(row + 4, rows - 1), min(row + 5, rows - 1)
                 sources = (s0, s1, s2, s3, offset + starts[r4], offset + starts[r5])
                 targets = (t0, t1, t2, t3, to + out_stride * r4, to + out_stride * r5)
                 if wide:
-                    six_rows_of_two_registers(a, sources, runs, panels, panel, bias, at, last, relu, out, targets)
+                    six_rows_of_two_registers(
+                        a, sources, runs, panels, panel, bias, at, accumulate, last, relu, out, targets
+                    )
                 else:
-                    six_rows_of_one_register(a, sources, runs, panels, panel, bias, at, last, relu, out, targets)
+                    six_rows_of_one_register(
+                        a, sources, runs, panels, panel, bias, at, accumulate, last, relu, out, targets
+                    )
             row += height
         panel += depth * 2 * lanes

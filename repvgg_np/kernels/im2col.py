@@ -106,7 +106,7 @@ def convolve_share(x, panels, bias, relu, kernel_size, stride, padding, out, ban
             multiply(
                 source, offset + group * depth_in, starts, rows * width, runs,
                 flat_panels, group * panels.shape[1] + column * depth, min(part_columns, columns - column),
-                flat_bias, group * bias.shape[1] + column, relu,
+                flat_bias, group * bias.shape[1] + column, False, relu,
                 flat_out, (n * height + first) * width * c_out + group * columns + column, c_out,
             )  # fmt: skip
 

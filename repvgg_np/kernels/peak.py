@@ -110,4 +110,4 @@ def multiply_again_and_again(a, rows, depth, panels, columns, bias, out, times):
     """
     starts = depth * np.arange(rows)
     for _ in range(times):
-        multiply(a, 0, starts, rows, (1, 0, 1, 0, depth), panels, 0, columns, bias, 0, False, out, 0, columns)
+        multiply(a, 0, starts, rows, (1, 0, 1, 0, depth), panels, 0, columns, bias, 0, False, False, out, 0, columns)

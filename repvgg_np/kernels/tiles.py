@@ -17,16 +17,17 @@ behind the row's first number. A plain matrix has a single run. The patch of a p
 nine, with groups), and so a convolution is computed on the picture where it lies, without writing its patches down.
 
 `bias[column:]` is added, and negative sums become zero if `relu`. Row i of the result goes to `out[targets[i]:]`; of
-its last register, only the first `last` lanes are real and written. A row may be given twice (at the ragged end of a
-matrix): it is computed twice and the same numbers are written twice.
+its last register, only the first `last` lanes are real and written. If `accumulate`, the sums go on from what stands
+there, instead of from the bias: so a long K can be taken piece by piece. A row may be given twice (at the ragged end of
+a matrix): it is computed twice and the same numbers are written twice.
 """
 
 from repvgg_np.kernels.jit import kernel
-from repvgg_np.kernels.simd import VECTOR_BYTES, broadcast, fma, load, maximum, store, store_part, zeros
+from repvgg_np.kernels.simd import VECTOR_BYTES, broadcast, fma, load, load_part, maximum, store, store_part, zeros
 
 
 @kernel
-def six_rows_of_two_registers(a, rows, runs, panels, panel, bias, column, last, relu, out, targets):
+def six_rows_of_two_registers(a, rows, runs, panels, panel, bias, column, accumulate, last, relu, out, targets):
     """Compute a tile of 6 rows x 2 registers: see the head of this file."""
     lanes = VECTOR_BYTES // panels.itemsize
     outer, outer_step, inner, inner_step, length = runs
@@ -34,6 +35,13 @@ def six_rows_of_two_registers(a, rows, runs, panels, panel, bias, column, last, 
     t0, t1, t2, t3, t4, t5 = targets
     a00 = a10 = a20 = a30 = a40 = a50 = load(bias, column)
     a01 = a11 = a21 = a31 = a41 = a51 = load(bias, column + lanes)
+    if accumulate:
+        a00, a01 = load(out, t0), load_part(out, t0 + lanes, last)
+        a10, a11 = load(out, t1), load_part(out, t1 + lanes, last)
+        a20, a21 = load(out, t2), load_part(out, t2 + lanes, last)
+        a30, a31 = load(out, t3), load_part(out, t3 + lanes, last)
+        a40, a41 = load(out, t4), load_part(out, t4 + lanes, last)
+        a50, a51 = load(out, t5), load_part(out, t5 + lanes, last)
     for i in range(outer):
         for j in range(inner):
             start = i * outer_step + j * inner_step
@@ -89,7 +97,7 @@ def six_rows_of_two_registers(a, rows, runs, panels, panel, bias, column, last, 
 
 
 @kernel
-def four_rows_of_two_registers(a, rows, runs, panels, panel, bias, column, last, relu, out, targets):
+def four_rows_of_two_registers(a, rows, runs, panels, panel, bias, column, accumulate, last, relu, out, targets):
     """Compute a tile of 4 rows x 2 registers: see the head of this file."""
     lanes = VECTOR_BYTES // panels.itemsize
     outer, outer_step, inner, inner_step, length = runs
@@ -97,6 +105,11 @@ def four_rows_of_two_registers(a, rows, runs, panels, panel, bias, column, last,
     t0, t1, t2, t3 = targets
     a00 = a10 = a20 = a30 = load(bias, column)
     a01 = a11 = a21 = a31 = load(bias, column + lanes)
+    if accumulate:
+        a00, a01 = load(out, t0), load_part(out, t0 + lanes, last)
+        a10, a11 = load(out, t1), load_part(out, t1 + lanes, last)
+        a20, a21 = load(out, t2), load_part(out, t2 + lanes, last)
+        a30, a31 = load(out, t3), load_part(out, t3 + lanes, last)
     for i in range(outer):
         for j in range(inner):
             start = i * outer_step + j * inner_step
@@ -138,13 +151,20 @@ def four_rows_of_two_registers(a, rows, runs, panels, panel, bias, column, last,
 
 
 @kernel
-def six_rows_of_one_register(a, rows, runs, panels, panel, bias, column, last, relu, out, targets):
+def six_rows_of_one_register(a, rows, runs, panels, panel, bias, column, accumulate, last, relu, out, targets):
     """Compute a tile of 6 rows x 1 register: see the head of this file."""
     lanes = VECTOR_BYTES // panels.itemsize
     outer, outer_step, inner, inner_step, length = runs
     r0, r1, r2, r3, r4, r5 = rows
     t0, t1, t2, t3, t4, t5 = targets
     a0 = a1 = a2 = a3 = a4 = a5 = load(bias, column)
+    if accumulate:
+        a0 = load_part(out, t0, last)
+        a1 = load_part(out, t1, last)
+        a2 = load_part(out, t2, last)
+        a3 = load_part(out, t3, last)
+        a4 = load_part(out, t4, last)
+        a5 = load_part(out, t5, last)
     for i in range(outer):
         for j in range(inner):
             start = i * outer_step + j * inner_step
@@ -188,13 +208,18 @@ def six_rows_of_one_register(a, rows, runs, panels, panel, bias, column, last, r
 
 
 @kernel
-def four_rows_of_one_register(a, rows, runs, panels, panel, bias, column, last, relu, out, targets):
+def four_rows_of_one_register(a, rows, runs, panels, panel, bias, column, accumulate, last, relu, out, targets):
     """Compute a tile of 4 rows x 1 register: see the head of this file."""
     lanes = VECTOR_BYTES // panels.itemsize
     outer, outer_step, inner, inner_step, length = runs
     r0, r1, r2, r3 = rows
     t0, t1, t2, t3 = targets
     a0 = a1 = a2 = a3 = load(bias, column)
+    if accumulate:
+        a0 = load_part(out, t0, last)
+        a1 = load_part(out, t1, last)
+        a2 = load_part(out, t2, last)
+        a3 = load_part(out, t3, last)
     for i in range(outer):
         for j in range(inner):
             start = i * outer_step + j * inner_step

@@ -11,10 +11,11 @@ over the channels: M[p] = V[p] @ U[p], (tiles, C_in) @ (C_in, C_out), done by `g
 `winograd_transforms.py` and `winograd_kernel.py`. At stride 2 the same idea takes 81 multiplications
 (`winograd_strided.py`), and where 4x4 tiles fit a picture badly, tiles of 5x5 take fewer (`winograd_five.py`).
 
-All threads make U together; then each takes a block of tiles at a time through the other steps, so that V and M stay
-in its cache. If U is too large for the cache that the threads share, it is made for some output channels after others.
-If there are few tiles, reading U takes longer than using it: then each thread makes U for a few output channels at a
-time, which stay in its own cache.
+Each thread takes a block of tiles at a time through the other steps, so that V and M stay near. Where there are many
+tiles, all threads make U together before; if U is too large for the cache that they share, for some output channels
+after others. Where there are fewer, fetching U from there takes longer than making it: then each thread makes it for
+itself, piece by piece, for a panel of output channels and as many input channels as its own cache holds, and the
+products of the pieces add up in M.
 
 The matrices are exact, the arithmetic is not: see `rounding.py` for the bound. The oracles are
 `reference_winograd.winograd_conv2d`, step by step, and `reference.conv2d`.
@@ -34,9 +35,10 @@ from repvgg_np.kernels.winograd_kernel import FACTORS, FIVE, FOUR, STRIDED, tran
 from repvgg_np.kernels.winograd_strided import different_matrix, transform_back_strided, transform_patch_strided
 from repvgg_np.kernels.winograd_transforms import transform_back, transform_patch
 
-# What U may take of the cache that the threads share (32 MB where this was measured), and how many tiles a block has.
-U_BYTES = 10 * 1024 * 1024
-OWN_U_BYTES = 448 * 1024  # and of a thread's own
+# What U may take of the cache that the threads share (32 MB where this was measured), and a piece of it of a thread's
+# own (1 MB); with how many tiles for each thread U is shared; and how many tiles a block has.
+U_BYTES, OWN_U_BYTES = 10 * 1024 * 1024, 448 * 1024
+TILES_TO_SHARE_U = 80
 LEAST_TILES, MOST_TILES = 24, 64
 
 
@@ -109,19 +111,31 @@ def transform_share(panels, depth, columns, first, count, form, scales, u, worke
     for group in range(panels.shape[0]):
         place, target = group * panels.shape[1], group * depth * round_up(count, lanes)
         transform_kernel(
-            flat_panels, place, depth, columns, first, count, form, scales, flat_u, target, u.shape[1], share
+            flat_panels,
+            place,
+            depth,
+            columns,
+            first,
+            count,
+            (0, depth),
+            form,
+            scales,
+            flat_u,
+            target,
+            u.shape[1],
+            share,
         )
 
 
 @kernel
 def convolve_share(
-    x, panels, bias, relu, form, padding, scales, out, block, first, channels, part, own_u, u, share, scratch
+    x, panels, bias, relu, form, padding, scales, out, block, first, channels, part, piece, own_u, u, share, scratch
 ):
     """Compute the items of work `share[0]` to `share[1] - 1`, on one thread.
 
     An item is a block of `block` tiles, for one group, and for `part` of the group's output channels `first` to
-    `first + channels - 1`. U of all these channels is `u`; or, if `own_u`, that is room for U of one item. `scratch` is
-    room for V and M.
+    `first + channels - 1`. U of all these channels is `u`; or, if `own_u`, that is room for U of one item and `piece`
+    input channels. `scratch` is room for V and M.
     """
     in_size, out_size, groups = x.shape[1:], out.shape[1:], panels.shape[0]
     depth, columns = x.shape[3] // groups, out.shape[3] // groups
@@ -156,21 +170,25 @@ def convolve_share(
                 else:
                     transform_patch(flat_x, in_size, n, top, left, channel, depth, v, to, position_v, room)
             v_of = item // parts
-        kernel_place = group * depth * round_up(channels, lanes) + column * depth
-        if own_u:
-            kernel_place = 0
-            rows = (0, (real + 2 * lanes - 1) // (2 * lanes) * depth)
-            place, channel = group * panels.shape[1], first + column
-            transform_kernel(
-                flat_panels, place, depth, columns, channel, real, form, scales, flat_u, 0, u.shape[1], rows
-            )
-        for p in range(side * side):
-            matrix = different_matrix(p) if form == STRIDED else p
-            # Whole registers of M are written, so that the transform back never computes with what was left in memory.
-            multiply(
-                v, p * position_v, starts, count, (1, 0, 1, 0, depth), flat_u, matrix * u.shape[1] + kernel_place,
-                round_up(real, lanes), no_bias, 0, False, m, p * position_m, row_m,
-            )  # fmt: skip
+        for k in range(0, depth, piece):
+            length = min(piece, depth - k)
+            kernel_place = group * depth * round_up(channels, lanes) + column * depth
+            if own_u:
+                kernel_place = 0
+                rows = (0, (real + 2 * lanes - 1) // (2 * lanes) * length)
+                place, channel = group * panels.shape[1], first + column
+                transform_kernel(
+                    flat_panels, place, depth, columns, channel, real, (k, length), form, scales, flat_u, 0, u.shape[1],
+                    rows,
+                )  # fmt: skip
+            for p in range(side * side):
+                matrix = different_matrix(p) if form == STRIDED else p
+                # Whole registers of M are written, so that the transform back never computes with what was left there.
+                multiply(
+                    v, p * position_v + k, starts, count, (1, 0, 1, 0, length), flat_u,
+                    matrix * u.shape[1] + kernel_place, round_up(real, lanes), no_bias, 0, k > 0, False, m,
+                    p * position_m, row_m,
+                )  # fmt: skip
         channel = group * columns + first + column
         for t in range(count):
             n, i, j = split_tile(tile + t, tiles_down, tiles_across)
@@ -188,7 +206,7 @@ def convolve_share(
 
 
 @parallel_kernel
-def _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, part, own_u, u, scratch):
+def _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, part, piece, own_u, u, scratch):
     workers, groups = scratch.shape[0], panels.shape[0]
     depth, columns = x.shape[3] // groups, out.shape[3] // groups
     _, tile, _ = sizes_of(form)
@@ -203,9 +221,14 @@ def _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, par
         for worker in prange(workers):
             share = (items * worker // workers, items * (worker + 1) // workers)
             convolve_share(
-                x, panels, bias, relu, form, padding, scales, out, block, first, channels, part, own_u,
+                x, panels, bias, relu, form, padding, scales, out, block, first, channels, part, piece, own_u,
                 u[worker * own_u], share, scratch[worker],
             )  # fmt: skip
+
+
+def equal_parts(whole, most):
+    """Return how large equal parts of a whole are, of as few parts as there can be if none exceeds `most`."""
+    return -(-whole // -(-whole // most))
 
 
 def whole_panels(columns, lanes):
@@ -238,16 +261,17 @@ def conv2d(x, panels, bias, relu, form, padding, out):
     # As many tiles in a block as make V and M about as large as U.
     most = min(max(depth * columns // (depth + columns), LEAST_TILES), MOST_TILES)
     share = -(-tiles // workers)
-    own_u = share < LEAST_TILES and tiles > 0
-    if own_u:  # the threads share the channels, not the tiles
-        share, width = tiles, columns
-        part = min(columns, whole_panels(OWN_U_BYTES // (different * x.itemsize * depth), lanes))
+    own_u = share < TILES_TO_SHARE_U and tiles > 0
+    if own_u:  # the threads share the items of all blocks and parts
+        share, width, part = tiles, columns, min(columns, 2 * lanes)
+        piece = equal_parts(depth, max(1, OWN_U_BYTES // (different * x.itemsize * round_up(part, lanes))))
     else:
+        piece = depth
         part = width = min(columns, whole_panels(U_BYTES // (different * x.itemsize * depth * groups), lanes))
-    block = -(-share // -(-share // most)) if share else 1  # blocks of equal size
+    block = equal_parts(share, most) if share else 1
     room = numbers * (block * (round_up(depth, lanes) + round_up(part, lanes)) + 2 * lanes)
     scratch = buffers.empty((workers, room), x.dtype)
-    copies, size = (workers, depth * round_up(part, lanes)) if own_u else (1, groups * depth * round_up(width, lanes))
+    copies, size = (workers, piece * round_up(part, lanes)) if own_u else (1, groups * depth * round_up(width, lanes))
     u = buffers.empty((copies, different, size + lanes), x.dtype)
     scales = np.outer(FACTORS[form], FACTORS[form]).ravel().astype(x.dtype)
-    _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, part, own_u, u, scratch)
+    _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, part, piece, own_u, u, scratch)

@@ -119,21 +119,21 @@ def transform_register_five(panels, place, step, scales, u, target, position):
 
 
 @kernel
-def transform_kernel(panels, place, depth, columns, first, count, form, scales, u, target, position, share):
+def transform_kernel(panels, place, depth, columns, first, count, piece, form, scales, u, target, position, share):
     """Write U = G g G^T of the kernels of `count` output channels from `first` on, packed as `gemm.py` wants them.
 
-    The packed kernel of a group begins at `panels[place]`; it has `depth` input and `columns` output channels. Matrix p
-    of the 36 (49), (depth, count), begins at `u[target + p * position]`. Of the rows of its panels, those numbered
-    `share[0]` to `share[1] - 1` are written.
+    The packed kernel of a group begins at `panels[place]`; it has `depth` input and `columns` output channels. Of the
+    input channels, `piece[1]` from `piece[0]` on are wanted. Matrix p of the 36 (49), (piece[1], count), begins at
+    `u[target + p * position]`. Of the rows of its panels, those numbered `share[0]` to `share[1] - 1` are written.
     """
     lanes = VECTOR_BYTES // panels.itemsize
     for row in range(share[0], share[1]):  # forward through the memory of all 36 matrices at once
-        panel, c = row // depth * 2 * lanes, row % depth
+        panel, c = row // piece[1] * 2 * lanes, row % piece[1]
         width = min(round_up(count - panel, lanes), 2 * lanes)
         from_panel = (first + panel) // (2 * lanes) * 2 * lanes
         from_width = min(round_up(columns - from_panel, lanes), 2 * lanes)
-        here = place + 9 * depth * from_panel + c * from_width
-        there = target + depth * panel + c * width
+        here = place + 9 * depth * from_panel + (piece[0] + c) * from_width
+        there = target + piece[1] * panel + c * width
         for column in range(0, width, lanes):
             source, to, step = here + column, there + column, depth * from_width
             if form == STRIDED:

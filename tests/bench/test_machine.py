@@ -33,7 +33,7 @@ def test_without_proc_the_platform_names_the_processor(monkeypatch):
 
 
 def test_a_call_of_the_peak_takes_as_long_as_was_asked(monkeypatch):
-    seconds = iter([0.1, 0.4, 1.1, 5.0])
+    seconds = iter([0.1, 9.0, 0.1] + [0.4, 9.0, 9.0] + [1.1, 1.2, 1.3] + [5.0] * 3)  # some calls are disturbed
     monkeypatch.setattr(Peak, "_seconds", lambda self: next(seconds))
     peak = Peak(1, least_seconds=1)
     assert peak.flops == peak() == 4 * Peak(1, least_seconds=0).flops

@@ -32,7 +32,7 @@ def assert_product(rng, rows, depth, columns, relu, dtype):
     biases = np.append(np.full(2, np.nan, dtype), padded(bias))
     out = np.full((rows + 2, columns + 3), np.nan, dtype)
     multiply(
-        flat, 3, depth * np.arange(rows), rows, (1, 0, 1, 0, depth), panels, 5, columns, biases, 2, relu,
+        flat, 3, depth * np.arange(rows), rows, (1, 0, 1, 0, depth), panels, 5, columns, biases, 2, False, relu,
         out.reshape(-1), columns + 3 + 1, columns + 3,
     )  # fmt: skip
     expected = np.full_like(out, np.nan)
@@ -67,6 +67,20 @@ def test_tiles_of_six_and_four_rows_cover_any_number_with_at_most_one_row_too_ma
         assert left >= (-1 if rows > 4 else rows - 4)
 
 
+@given(sizes, st.integers(2, 20), sizes, st.integers(1, 19), st.booleans(), strategies.dtypes, strategies.seeds)
+def test_a_product_taken_in_two_pieces_of_its_depth_has_the_same_bits(rows, depth, columns, cut, relu, dtype, seed):
+    rng, cut = np.random.default_rng(seed), min(cut, depth - 1)
+    a, b, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((rows, depth), (depth, columns), columns))
+    whole, pieces = np.full((2, rows + 1, columns + 3), np.nan, dtype)
+    starts = depth * np.arange(rows)
+    for first, end, accumulate, out in ((0, depth, False, whole), (0, cut, False, pieces), (cut, depth, True, pieces)):
+        multiply(
+            a.reshape(-1), first, starts, rows, (1, 0, 1, 0, end - first), pack_panels(b[first:end]), 0, columns,
+            padded(bias), 0, accumulate, relu and end == depth, out.reshape(-1), 0, columns + 3,
+        )  # fmt: skip
+    np.testing.assert_array_equal(pieces, whole)
+
+
 run_counts = st.integers(1, 4)
 
 
@@ -83,7 +97,7 @@ def test_rows_may_lie_in_runs_and_overlap(outer, inner, length, rows, dtype, see
     out = np.full((rows, columns), np.nan, dtype)
     runs = (outer, outer_step, inner, inner_step, length)
     multiply(
-        flat, offset, starts, rows, runs, pack_panels(b), 0, columns, padded(bias), 0, False, out.reshape(-1), 0,
+        flat, offset, starts, rows, runs, pack_panels(b), 0, columns, padded(bias), 0, False, False, out.reshape(-1), 0,
         columns,
     )  # fmt: skip
     np.testing.assert_array_equal(out, reference.matmul(a, b) + bias)
@@ -96,8 +110,8 @@ def test_a_nan_comes_through_the_relu(rng):
             out = np.zeros((rows, columns), np.float32)
             starts = 2 * np.arange(rows)
             multiply(
-                a.reshape(-1), 0, starts, rows, (1, 0, 1, 0, 2), pack_panels(b), 0, columns, padded(b[0]), 0, True,
-                out.reshape(-1), 0, columns,
+                a.reshape(-1), 0, starts, rows, (1, 0, 1, 0, 2), pack_panels(b), 0, columns, padded(b[0]), 0, False,
+                True, out.reshape(-1), 0, columns,
             )  # fmt: skip
             assert np.isnan(out).all()
 

@@ -4,12 +4,10 @@ import os
 import sys
 import threading
 
-import numba
 import numpy as np
 import pytest
 
 from repvgg_np.data import batches, mean_and_std
-from repvgg_np.kernels import set_num_threads
 from repvgg_np.training import (
     COLUMNS,
     SGD,
@@ -23,6 +21,7 @@ from repvgg_np.training import (
     read_history,
     train,
 )
+from tests.threads import each_thread_count
 
 from .small import CLASSES, CONFIG, SETTINGS, STEPS, count_steps, remains, small_model, small_set, small_sets
 
@@ -113,12 +112,8 @@ def test_every_setting_has_an_effect(tmp_path, change):
 
 @pytest.mark.slow_without_jit
 def test_one_thread_and_all_threads_give_the_same_bits(tmp_path):
-    run(tmp_path / "one")
-    set_num_threads(numba.config.NUMBA_NUM_THREADS)
-    try:
-        run(tmp_path / "all")
-    finally:
-        set_num_threads(1)
+    for name, _ in zip(("one", "all"), each_thread_count(), strict=True):
+        run(tmp_path / name)
     assert remains(tmp_path / "one") == remains(tmp_path / "all")
 
 
