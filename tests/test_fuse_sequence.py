@@ -102,6 +102,11 @@ def test_a_1x1_convolution_goes_into_the_one_after_it_if_the_border_is_its_bias(
     assert (conv(x, *fold_sequence(first, second, groups), stride, groups) == expected).all()
 
 
+def test_a_sequence_may_have_more_channels_than_small_numbers_count():
+    kernel, bias = fold_sequence((np.ones((300, 1, 1, 1)), np.ones(300)), (np.ones((1, 300, 1, 1)), np.ones(1)))
+    assert kernel == 300 and bias == 301
+
+
 def test_with_a_border_of_zeros_it_would_be_another_function():
     ones = np.array([Fraction(1)], object)
     first, second = (np.ones((1, 1, 1, 1), object), ones), (np.ones((1, 1, 3, 3), object), 0 * ones)
@@ -184,6 +189,7 @@ FOUR, KERNEL = np.ones(4), np.ones((4, 2, 3, 3))
         (lambda: pad_kernel(KERNEL, (3, 1)), "size must be 3x3 or more by even numbers, got 3x1"),
         (lambda: add_branches([]), "branches must not be empty"),
         (lambda: add_branches([(KERNEL, FOUR), (KERNEL[:2], FOUR[:2])]), r"same channels, got kernel \(2, 2, 3, 3\)"),
+        (lambda: add_branches([(KERNEL[:2], FOUR[:2]), (KERNEL, FOUR)]), r"same channels, got kernel \(4, 2, 3, 3\)"),
         (lambda: add_branches([(KERNEL, FOUR[:3])]), r"must have the same channels, got .* bias \(3,\)"),
         (lambda: add_branches([(KERNEL, np.ones(5))]), r"must have the same channels, got .* bias \(5,\)"),
         (lambda: fold_sequence((KERNEL, FOUR), (KERNEL, FOUR)), "the first kernel must be 1x1, got 3x3"),
