@@ -1,5 +1,6 @@
 """The rounding bound of a block is the formula of its text, whatever the block is made of."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -30,31 +31,30 @@ def test_the_bound_of_every_kind_of_block_is_the_formula(name, shape, dtype, ari
         assert_is_the_formula(block, rng.normal(size=(2, block.in_channels, 5, 3)).astype(dtype), arithmetic)
 
 
-class InARow:
-    """Convolutions of 3x3 with ReLU between them, which stay what they are: more of them than any block has."""
+class Chains:
+    """Chains of 3x3 convolutions with ReLU between them, which stay what they are: more of them than any block has."""
 
     after = None
 
-    def __init__(self, channels, dtype, rng):
-        self.steps = []
-        for c_in, c_out in pairwise(channels):
-            kernel, bias = rng.normal(size=(c_out, c_in, 3, 3)).astype(dtype), rng.normal(size=c_out).astype(dtype)
+    def __init__(self, chains, dtype, rng):
+        self.chains = [[self.step(*pair, dtype, rng) for pair in pairwise(channels)] for channels in chains]
 
-            def run(x, kernel=kernel, bias=bias):
-                return rounding.conv2d(x, kernel, bias, 1, 1, 1, relu=True)
-
-            self.steps.append(Step(kernel, None, 1, (1, 1), 1, bias, run=run))
+    def step(self, c_in, c_out, dtype, rng):
+        kernel, bias = rng.normal(size=(c_out, c_in, 3, 3)).astype(dtype), rng.normal(size=c_out).astype(dtype)
+        run = partial(rounding.conv2d, weight=kernel, bias=bias, relu=True)
+        return Step(kernel, None, 1, (1, 1), 1, bias, run=run)
 
     def paths(self):
-        return [self.steps]
+        return self.chains
 
     def folds(self):
-        return [[Fold([[step]]) for step in self.steps]]
+        return [[Fold([[step]]) for step in chain] for chain in self.chains]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_bound_of_several_convolutions_in_a_row_is_the_formula(dtype, arithmetic, rng):
-    block = InARow((2, 3, 1, 2, 3), dtype, rng)
+@pytest.mark.parametrize("chains", [[(2, 3, 1, 2, 3)], [(2, 3), (2, 3), (2, 1, 3)]])
+def test_the_bound_of_several_convolutions_in_a_row_and_side_by_side_is_the_formula(chains, dtype, arithmetic, rng):
+    block = Chains(chains, dtype, rng)
     assert_is_the_formula(block, rng.normal(size=(2, 2, 5, 3)).astype(dtype), arithmetic)
 
 

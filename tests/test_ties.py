@@ -18,7 +18,7 @@ from repvgg_np.ties import ChangedPrediction, explain_changes, gap_gradients
 from repvgg_np.verify import BlockReport, FusionReport
 from tests.models.small_networks import SMALL_NETWORKS
 
-CONFIG = RepVGGConfig((1, 2), (4, 6), (1, 2), {}, 8, 3)
+CONFIG = RepVGGConfig((1, 2), (4, 7), (1, 2), {}, 8, 3)
 TIE = ChangedPrediction(3, 1, 2, 2.5e-7, 1.5e-3)
 WRONG = ChangedPrediction(0, 2, 1, 0.5, 1.5e-3)
 
@@ -81,7 +81,7 @@ def test_the_bound_is_what_the_bounds_of_the_blocks_and_of_the_classifier_do_to_
     moved = gap(exact.linear(exact.pool(activation)), before, after) - gap(exact(x64), before, after)
     terms = np.abs(features[0]).astype(float) @ np.abs(model.linear.weight.data).T + np.abs(model.linear.bias.data)
     rows = np.arange(len(x))
-    moved += 2 * gamma(6 + 1, np.float32) * (terms[rows, before] + terms[rows, after])
+    moved += 2 * gamma(7 + 1, np.float32) * (terms[rows, before] + terms[rows, after])
     np.testing.assert_allclose([change.bound for change in changes], moved, rtol=1e-5)
 
 
@@ -164,7 +164,7 @@ def test_a_wrong_fusion_that_changes_a_prediction_is_no_tie(rng):
     classes = model(x).argmax(axis=1)
     weight = fused.stages[1][1].reparam.weight
     weight.data = weight.data * np.float32(-1)
-    fused.stages[1][1].reparam.bias.data += 3 * np.sign(rng.normal(size=6)).astype(np.float32)
+    fused.stages[1][1].reparam.bias.data += 3 * np.sign(rng.normal(size=7)).astype(np.float32)
     report = rv.verify_fusion(model, x, fused)
     assert report.changed_predictions == (fused(x).argmax(axis=1) != classes).sum() > 0
     assert not report.ok and any(not change.ok for change in report.changes) and "more than rounding" in str(report)
