@@ -273,34 +273,36 @@ def _verify(options):
     """Verify a fusion."""
     import dataclasses
 
-    from repvgg_np.data import batches
+    from repvgg_np.data import normalise
     from repvgg_np.fuse import fuse
     from repvgg_np.kernels import warm_up
     from repvgg_np.models import load
+    from repvgg_np.ties import explain_changes
     from repvgg_np.training import evaluate
     from repvgg_np.verify import verify_fusion
 
     model, test_set, mean, std = _load_with_test_set(options, options.file)
     warm_up(training=False)
-    x, _ = next(batches(test_set, min(256, len(test_set)), mean=mean, std=std))
+    x = normalise(test_set.images, mean, std, model.dtype)
     fused = load(options.fused) if options.fused else None
-    report = verify_fusion(model, x, fused)
+    report = verify_fusion(model, x[:256], fused)
     fused = fuse(model) if fused is None else fused
     before, after = (evaluate(form, test_set, mean, std) for form in (model, fused))
-    changed = int((before.predictions != after.predictions).sum())
+    changes = explain_changes(model, x, before.predictions, after.predictions)
+    report = report.of_predictions(before.predictions, after.predictions, changes)
     numbers = {
         "ok": report.ok,
         "max_error": report.max_error,
         "bound": report.bound,
         "logits_error": report.logits_error,
         "pictures": len(test_set),
-        "changed_predictions": changed,
+        "changed_predictions": report.changed_predictions,
+        "changes": [dataclasses.asdict(change) | {"ok": change.ok} for change in changes],
         "accuracy": before.accuracy,
         "fused_accuracy": after.accuracy,
         "blocks": [dataclasses.asdict(block) for block in report.blocks],
     }
-    text = f"{report}\n{changed} of {len(test_set):,} test predictions changed; accuracy {before.accuracy:.2%} before, "
-    _print(options, numbers, text + f"{after.accuracy:.2%} after")
+    _print(options, numbers, f"{report}\naccuracy {before.accuracy:.2%} before, {after.accuracy:.2%} after")
     return 0 if report.ok else 1
 
 

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from repvgg_np import fusion_bound, rounding
 from repvgg_np.kernels import set_num_threads
+from tests.rounding_formula import ARITHMETICS, Arithmetic
 
 # Without the JIT every kernel is a Python loop: the same theorems, on fewer examples.
 WITHOUT_JIT = bool(numba.config.DISABLE_JIT)
@@ -46,3 +48,14 @@ def all_threads():
 def rng():
     """Return a generator with a fixed seed."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(params=ARITHMETICS)
+def arithmetic(request, monkeypatch):
+    """Return the arithmetic of this machine, or a coarse one that the bounds then believe in."""
+    arithmetic = Arithmetic(request.param)
+    if request.param == "coarse":
+        for module in (rounding, fusion_bound):
+            monkeypatch.setattr(module, "gamma", arithmetic.gamma)
+            monkeypatch.setattr(module, "underflow_guard", arithmetic.guard)
+    return arithmetic

@@ -58,10 +58,16 @@ def test_fuse_then_verify_then_evaluate(trained, capsys):
     code, out, _ = run(capsys, "fuse", model)
     assert code == 0 and str(fused) in out and rv.load(fused).form == "inference"
     code, out, _ = run(capsys, "verify", model, "--fused", fused, "--limit", 12)
-    assert code == 0 and "equal within rounding" in out and "0 of 12 test predictions changed" in out
+    assert code == 0 and "equal within rounding" in out and "0 of 12 predictions changed" in out
     code, out, _ = run(capsys, "verify", model, "--limit", 12, "--json")
     report = json.loads(out)
-    assert code == 0 and report["ok"] and 0 < report["max_error"] <= report["bound"] and len(report["blocks"]) == 4
+    assert (
+        code == 0
+        and report["ok"]
+        and report["changes"] == []
+        and 0 < report["max_error"] <= report["bound"]
+        and len(report["blocks"]) == 4
+    )
     results = []
     for file in (model, fused):
         code, out, _ = run(capsys, "evaluate", file, "--limit", 12, "--json")
@@ -79,6 +85,20 @@ def test_verify_fails_with_1_when_the_fused_file_is_wrong(trained, capsys):
     rv.save(fused, trained / "wrong.npz")
     code, out, _ = run(capsys, "verify", trained / "model.npz", "--fused", trained / "wrong.npz", "--limit", 4)
     assert code == 1 and "stage0" in out and "NOT equal" in out
+
+
+def test_verify_fails_with_1_when_a_prediction_changed_by_more_than_rounding(trained, capsys):
+    fused = rv.fuse(rv.load(trained / "model.npz"))
+    fused.linear.bias.data[3] += 1000
+    rv.save(fused, trained / "wrong.npz")
+    arguments = ("verify", trained / "model.npz", "--fused", trained / "wrong.npz", "--limit", 12)
+    code, out, _ = run(capsys, *arguments)
+    assert code == 1 and "became 3; the logits were" in out and ": more than rounding" in out
+    code, out, _ = run(capsys, *arguments, "--json")
+    report = json.loads(out)
+    assert code == 1 and not report["ok"] and report["changed_predictions"] > 0 and report["pictures"] == 12
+    first = report["changes"][0]
+    assert first["after"] == 3 != first["before"] and first["margin"] > first["bound"] > 0 and not first["ok"]
 
 
 def test_training_resumes_where_the_epochs_ended(trained, capsys):
