@@ -58,7 +58,7 @@ def test_fuse_then_verify_then_evaluate(trained, capsys):
     code, out, _ = run(capsys, "fuse", model)
     assert code == 0 and str(fused) in out and rv.load(fused).form == "inference"
     code, out, _ = run(capsys, "verify", model, "--fused", fused, "--limit", 12)
-    assert code == 0 and "equal within rounding" in out and "0 of 12 test predictions changed" in out
+    assert code == 0 and "equal within rounding" in out and "0 of 12 predictions on synthetic changed" in out
     code, out, _ = run(capsys, "verify", model, "--limit", 12, "--json")
     report = json.loads(out)
     assert code == 0 and report["ok"] and 0 < report["max_error"] <= report["bound"] and len(report["blocks"]) == 4

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from repvgg_np.data.augment import normalise, random_crop_and_flip
+from repvgg_np.data.augment import normalise
+from repvgg_np.data.augmentation import Augmentation
 from repvgg_np.data.checks import check_at_least
 
 ORDER, AUGMENTATION = 1, 2  # what a random stream is for
@@ -27,8 +28,8 @@ def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False
         With None the pictures come in the order of the data set, otherwise shuffled.
     epoch : int, optional
         Which pass over the data this is, from 0: each has an order of its own.
-    augment : bool, optional
-        Whether to crop and flip at random (`random_crop_and_flip`); needs a seed.
+    augment : bool or Augmentation, optional
+        How the pictures are changed at random; needs a seed. True is `Augmentation()`: shifts and flips.
     start : int, optional
         Index of the first batch to return: the ones before are skipped, and cost nothing.
     drop_last : bool, optional
@@ -62,6 +63,8 @@ def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False
     if start > count:
         raise ValueError(f"start must be at most {count}, the number of batches, got {start}")
     normalise(dataset.images[:1], mean, std)  # raises now what it would raise at the first step
+    if augment is True:
+        augment = Augmentation()
     return _generate(dataset, batch_size, mean, std, seed, epoch, augment, range(start, count))
 
 
@@ -74,5 +77,6 @@ def _generate(dataset, batch_size, mean, std, seed, epoch, augment, indices):
         chosen = order[index * batch_size : (index + 1) * batch_size]
         images = dataset.images[chosen]
         if augment:
-            images = random_crop_and_flip(images, np.random.default_rng([seed, epoch, AUGMENTATION, index]))
+            flipped = augment.flips(chosen, len(dataset), seed, epoch)
+            images = augment.apply(images, np.random.default_rng([seed, epoch, AUGMENTATION, index]), mean, flipped)
         yield normalise(images, mean, std), dataset.labels[chosen]
