@@ -217,10 +217,9 @@ def _train(options):
     folder = Path(options.out or Path("runs") / "-".join([options.preset or name, *kind.values(), options.data]))
     train_set, test_set = _load(options, "train"), _load(options, "test")
     model = create_model(name, len(train_set.classes), settings.seed, **kind)
-    print(describe_recipe(model, settings), file=sys.stderr)
     title = f"{name} on {train_set.name}"
     result = train(
-        model, train_set, test_set, settings, folder, options.resume,
+        model, train_set, test_set, settings, folder, options.resume, recipe=describe_recipe(model, settings),
         after_epoch=lambda history: plots.learning_curve(folder / "curve.png", history, title),
     )  # fmt: skip
     model.notes["settings"] = settings.as_dict()

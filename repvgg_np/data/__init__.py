@@ -9,6 +9,7 @@ from repvgg_np.data.flips import FLIPS_BY_NAME, alternating_flips
 from repvgg_np.data.load import DATASETS, load_dataset
 from repvgg_np.data.picture import read_picture
 from repvgg_np.data.rand_augment import STRONGEST, rand_augment
+from repvgg_np.data.shrink import shrink
 from repvgg_np.data.synthetic import synthetic_dataset
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "rand_augment",
     "random_crop_and_flip",
     "read_picture",
+    "shrink",
     "synthetic_dataset",
 ]

@@ -5,11 +5,12 @@ import numpy as np
 from repvgg_np.data.augment import normalise
 from repvgg_np.data.augmentation import Augmentation
 from repvgg_np.data.checks import check_at_least
+from repvgg_np.data.shrink import shrink
 
 ORDER, AUGMENTATION = 1, 2  # what a random stream is for
 
 
-def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False, start=0, drop_last=False):
+def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False, start=0, drop_last=False, size=None):
     """Iterate over one epoch of a data set, batch by batch.
 
     The order of the pictures is a function of `(seed, epoch)`, and the augmentation of a batch one of `(seed,
@@ -34,11 +35,13 @@ def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False
         Index of the first batch to return: the ones before are skipped, and cost nothing.
     drop_last : bool, optional
         Whether to leave out a last batch of fewer than `batch_size` pictures.
+    size : int, optional
+        Shrink the pictures to this height and width (`shrink`).
 
     Yields
     ------
     x : numpy.ndarray
-        float32 (n, 3, 32, 32), in memory with the channels last.
+        float32 (n, 3, 32, 32), or of another `size`; in memory with the channels last.
     y : numpy.ndarray
         int64 (n,).
 
@@ -62,13 +65,14 @@ def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False
         )
     if start > count:
         raise ValueError(f"start must be at most {count}, the number of batches, got {start}")
-    normalise(dataset.images[:1], mean, std)  # raises now what it would raise at the first step
+    size = 32 if size is None else size
+    normalise(shrink(dataset.images[:1], size), mean, std)  # raises now what it would raise at the first step
     if augment is True:
         augment = Augmentation()
-    return _generate(dataset, batch_size, mean, std, seed, epoch, augment, range(start, count))
+    return _generate(dataset, batch_size, mean, std, seed, epoch, augment, range(start, count), size)
 
 
-def _generate(dataset, batch_size, mean, std, seed, epoch, augment, indices):
+def _generate(dataset, batch_size, mean, std, seed, epoch, augment, indices, size):
     """Yield the batches of these indices; the arguments are checked."""
     order = np.arange(len(dataset))
     if seed is not None:
@@ -79,4 +83,4 @@ def _generate(dataset, batch_size, mean, std, seed, epoch, augment, indices):
         if augment:
             flipped = augment.flips(chosen, len(dataset), seed, epoch)
             images = augment.apply(images, np.random.default_rng([seed, epoch, AUGMENTATION, index]), mean, flipped)
-        yield normalise(images, mean, std), dataset.labels[chosen]
+        yield normalise(shrink(images, size), mean, std), dataset.labels[chosen]

@@ -39,6 +39,8 @@ def add_settings(parser):
     parser.add_argument("--rand-augment", type=int, metavar="N", help="operations of RandAugment (default: 0)")
     parser.add_argument("--magnitude", type=int, metavar="M", help="how strong they are, 0 to 30 (default: 9)")
     parser.add_argument("--cutout", type=int, metavar="PIXELS", help="side of the square that is covered (default: 0)")
+    first_size = "height and width of the pictures at first: 8, 16, 24 or 32 (default: 32)"
+    parser.add_argument("--first-size", type=int, metavar="PIXELS", help=first_size)
     whiten = "make the first kernels from the pictures (default: no)"
     parser.add_argument("--whiten", action=argparse.BooleanOptionalAction, help=whiten)
     average = "of the running average of the weights that stays at a step; 0 is off (default: 0)"

@@ -68,8 +68,9 @@ class TrainingResult:
 
 
 def train(
-    model, train_set, test_set, settings, folder, resume=False, progress=True, checkpoint_seconds=60, after_epoch=None
-):
+    model, train_set, test_set, settings, folder, resume=False, progress=True, checkpoint_seconds=60,
+    recipe="", after_epoch=None,
+):  # fmt: skip
     """Train a network, and evaluate it after each epoch.
 
     The folder gets ``history.csv`` and ``checkpoint.npz``: at the beginning, after each epoch, whenever
@@ -91,6 +92,8 @@ def train(
         Whether to write a line per epoch to stderr, and to show a bar if that is a terminal.
     checkpoint_seconds : float
         At least 0.
+    recipe : str
+        What else to write to stderr, with `progress`, when all is checked and the training begins.
     after_epoch : callable, optional
         Is called with the history's rows after each epoch, when all is saved: to draw the curve, for instance.
 
@@ -128,8 +131,9 @@ def train(
     average = WeightAverage(model, settings.average) if settings.average else None
     saver = Saver(Path(folder), model, optimizer, settings, facts, steps, checkpoint_seconds, average)
     position, history = saver.start(resume)
-    if progress and resume:
-        tqdm.write(f"starting {position.describe(steps)}", file=sys.stderr)
+    for line in (recipe, resume and f"starting {position.describe(steps)}") if progress else ():
+        if line:
+            tqdm.write(line, file=sys.stderr)
     if position.epoch < settings.epochs:
         warm_up(training=True, dtype=model.dtype, progress=progress and sys.stderr.isatty())
 
@@ -151,6 +155,7 @@ def train(
                     augment=settings.augmentation,
                     start=position.step,
                     drop_last=drop_last,
+                    size=settings.size(epoch),
                 ):
                     x, targets = x.astype(model.dtype, copy=False), y
                     if settings.mixup:

@@ -109,6 +109,7 @@ def describe_recipe(model, settings):
         changes.append(f"a square of {s.cutout} pixels covered")
     if s.mixup:
         changes.append(f"mixup {s.mixup:g}")
+    growing = "" if s.first_size == 32 else f"; {s.first_size}x{s.first_size} pixels at first, 32x32 in the end"
     extras = [f"label smoothing {s.label_smoothing:g}"]
     if s.whiten:
         extras.append("whitening kernels in the first layer")
@@ -120,7 +121,7 @@ def describe_recipe(model, settings):
             f"{s.epochs} epochs in batches of {s.batch_size}, seed {s.seed}",
             f"learning rate up to {s.learning_rate:g}, {s.schedule}{warmup}; "
             f"{'Nesterov ' if s.nesterov else ''}momentum {s.momentum:g}; decay {s.weight_decay:g} ({s.decay})",
-            f"pictures: {', '.join(changes) if s.augment else 'as they are'}",
+            f"pictures: {', '.join(changes) if s.augment else 'as they are'}{growing}",
             ", ".join(extras),
         ]
     )

@@ -8,6 +8,8 @@ from repvgg_np.data import FLIPS_BY_NAME, STRONGEST, Augmentation
 from repvgg_np.training.schedule import SCHEDULES
 from repvgg_np.training.sgd import DECAYS
 
+SIZES = (8, 16, 24, 32)
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -50,6 +52,9 @@ class Settings:
         How many operations of RandAugment each goes through, and how strong they are, from 0 to 30.
     cutout : int
         The side of the square that is covered; 0 is off.
+    first_size : {8, 16, 24, 32}
+        The height and width of the pictures at first. They grow by 8 pixels at a time, in about equal parts of the
+        run; in its last epoch they have 32 whatever its length.
     whiten : bool
         Whether the first kernels are made from the pictures: see `whitening.py`.
     average : float
@@ -81,6 +86,7 @@ class Settings:
     rand_augment: int = 0
     magnitude: int = 9
     cutout: int = 0
+    first_size: int = 32
     whiten: bool = False
     average: float = 0.0
     seed: int = 0
@@ -93,10 +99,12 @@ class Settings:
             object.__setattr__(self, name, bool(getattr(self, name)))
         self._check_integer("epochs", 1)
         self._check_integer("batch_size", 1)
-        for name in ("padding", "rand_augment", "magnitude", "cutout", "seed"):
+        for name in ("padding", "rand_augment", "magnitude", "cutout", "first_size", "seed"):
             self._check_integer(name, 0)
         if self.magnitude > STRONGEST:
             raise ValueError(f"magnitude must be at most {STRONGEST}, got {self.magnitude}")
+        if self.first_size not in SIZES:
+            raise ValueError(f"first_size must be one of {', '.join(map(str, SIZES))}, got {self.first_size!r}")
         self._check_number("learning_rate", "more than 0", lambda rate: 0 < rate < math.inf)
         self._check_number("momentum", "at least 0 and less than 1", lambda momentum: 0 <= momentum < 1)
         self._check_number("weight_decay", "at least 0", lambda decay: 0 <= decay < math.inf)
@@ -138,6 +146,11 @@ class Settings:
         """How training pictures are changed, as `data.batches` wants to know it."""
         choices = (self.padding, self.flip, self.rand_augment, self.magnitude, self.cutout)
         return Augmentation(*choices) if self.augment else False
+
+    def size(self, epoch):
+        """Return the height and width of the pictures in an epoch, from 0."""
+        sizes = SIZES[SIZES.index(self.first_size) :]
+        return sizes[-1 - (self.epochs - 1 - epoch) * len(sizes) // self.epochs]
 
     def as_dict(self):
         """Return the choices by their names, as JSON can hold them.
