@@ -28,14 +28,16 @@ _MULTIPLIERS = {
 }  # fmt: skip
 _DEPTHS = {"A": (1, 2, 4, 14, 1), "B": (1, 4, 6, 16, 1)}  # table 2
 _GROUPED = {"B1": (2, 4), "B2": (2, 4), "B3": (2, 4)}
-# Not of the paper: for the shortest way to an accuracy on CIFAR with a CPU. Kernels of many channels on small pictures
-# run at the processor's peak and above it (Winograd), kernels of few channels on large pictures far below: so these are
-# wide and shallow, and halve the picture early. Depths, widths and strides of the stages.
+
+# Not of the paper: for the shortest way to an accuracy on CIFAR with a CPU. Kernels of many channels run at the
+# processor's peak and, with Winograd, above it; kernels of few channels on large pictures far below. So these are wide
+# and shallow, halve the picture in the first layer (but for the largest), and stop at 8x8 pixels: a picture of 4x4 is a
+# single tile of Winograd's. Depths, widths and strides of the stages.
 _WIDE = {
-    "W1": ((1, 1, 1, 1), (48, 64, 128, 256), (2, 1, 2, 2)),
-    "W2": ((1, 2, 2, 2), (48, 64, 96, 128), (2, 1, 2, 2)),
-    "W3": ((1, 2, 2, 2), (32, 64, 128, 256), (1, 2, 2, 2)),
-    "W4": ((1, 2, 2, 2), (32, 64, 256, 256), (1, 2, 2, 2)),
+    "W1": ((1, 1, 2), (48, 64, 128), (2, 1, 2)),
+    "W2": ((1, 2, 3), (48, 64, 128), (2, 1, 2)),
+    "W3": ((1, 2, 3), (48, 96, 192), (2, 1, 2)),
+    "W4": ((1, 2, 2), (64, 128, 256), (2, 1, 2)),
     "W5": ((1, 3, 3), (64, 128, 256), (1, 2, 2)),
 }
 

@@ -57,9 +57,9 @@ _PAPER_STRONG = dataclasses.replace(
 
 PRESETS = {
     "minute": Preset("RepVGG-W1-CIFAR", _quick(2), "a first result: 60 % within 90 seconds"),
-    "coffee": Preset("RepVGG-W2-CIFAR", _quick(6), "85 % within 6 minutes"),
-    "lunch": Preset("RepVGG-W4-CIFAR", _quick(10), "91 % within 25 minutes"),
-    "best": Preset("RepVGG-W4-CIFAR", _quick(24, padding=4), "what an hour allows"),
+    "coffee": Preset("RepVGG-W2-CIFAR", _quick(5), "85 % within 6 minutes"),
+    "lunch": Preset("RepVGG-W3-CIFAR", _quick(12), "91 % within 25 minutes"),
+    "best": Preset("RepVGG-W4-CIFAR", _quick(22, padding=4), "what an hour allows"),
     "paper": Preset("RepVGG-A0-CIFAR", _PAPER, "the paper's settings, simple augmentation (table 4)"),
     "paper-strong": Preset("RepVGG-A0-CIFAR", _PAPER_STRONG, "the paper's settings, strong augmentation (table 5)"),
 }
