@@ -30,3 +30,9 @@ def test_who_is_always_sure_and_always_right_is_honest_and_who_is_always_wrong_i
     assert calibration_error(sure, np.ones(5, bool)) == 0
     assert calibration_error(sure, np.zeros(5, bool)) == 1
     assert calibration_error(np.full(4, 0.75), np.array([True, True, True, False])) == 0
+
+
+def test_what_lies_between_two_bins_is_in_the_lower_one():
+    """0.5 and 0.4 are both in the first of two bins: 0.5 too little and 0.4 too much confidence nearly cancel."""
+    found = calibration_error(np.array([0.5, 0.4]), np.array([True, False]), 2)
+    assert abs(found - 0.05) <= 2.0**-52
