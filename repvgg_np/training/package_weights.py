@@ -15,7 +15,7 @@ from repvgg_np.data import load_dataset
 from repvgg_np.fuse import fuse
 from repvgg_np.models import load, pretrained_path, save
 from repvgg_np.training.evaluate import evaluate
-from repvgg_np.training.history import read_history
+from repvgg_np.training.history import TIMING_COLUMNS, read_history
 from repvgg_np.training.saver import HISTORY_FILE
 
 RECORD = "cifar10.json"
@@ -63,7 +63,10 @@ def package_weights(folder, test_set, command, remarks=""):
         "fused_test_accuracy": after.accuracy,
         "changed_predictions": int((before.predictions != after.predictions).sum()),
         "test_accuracy_with_mirror_images": mirrored.accuracy,
-        "history": read_history(folder / HISTORY_FILE),
+        "history": [
+            {name: value for name, value in row.items() if name not in TIMING_COLUMNS}
+            for row in read_history(folder / HISTORY_FILE)
+        ],
         "sha256": {
             pretrained_path(form).name: hashlib.sha256(pretrained_path(form).read_bytes()).hexdigest()
             for form in ("training", "inference")
