@@ -4,8 +4,8 @@ The first four are made for the time to an accuracy on two cores, the others are
 measured so far, on CIFAR-10 whose pictures had gone through JPEG once:
 
 - `minute`, seed 0: 68.68 % of the test pictures, fused the same with no prediction changed, 68.95 % with mirror images.
-- The same recipe with depths 1, 1, 1, 1, widths 48, 64, 128, 256 and strides 2, 1, 2, 2 (4x4 pixels in the end), seed 0:
-  68.08 %, fused the same, 68.72 % with mirror images; its steps took 8 % longer.
+- The same recipe with depths 1, 1, 1, 1, widths 48, 64, 128, 256 and strides 2, 1, 2, 2 (4x4 pixels in the end), seed
+  0: 68.08 %, fused the same, 68.72 % with mirror images; its steps took 8 % longer.
 """
 
 import dataclasses
