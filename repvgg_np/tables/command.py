@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repvgg_np.bench.machine import describe_machine, machine_line
 from repvgg_np.bench.table import busy_lines
-from repvgg_np.tables import ablations, architecture, ensemble, figures, kernels, memory, networks
+from repvgg_np.tables import ablations, architecture, ensemble, figures, kernels, memory, network_figure, networks
 
 TITLES = {
     "1": "3x3 kernels beside 1x1, 5x5 and 7x7: time and effective FLOP/s",
@@ -59,13 +59,13 @@ def add_tables(parser, common, add_data, load):
     table("2", lambda options: architecture.stages(), architecture.text)
     table("3", lambda options: architecture.members(), architecture.text)
     for name in networks.TABLES:
-        speed(table(name, _published, networks.text, figures.networks_figure), 8)
+        speed(table(name, _published, networks.text, network_figure.networks_figure), 8)
     for name in ablations.TABLES:
         sub = table(name, _ablation, ablations.text, figures.ablation_figure)
         sub.add_argument("--model", default="RepVGG-B0", help="its name (default: %(default)s)")
         sub.add_argument("--results", metavar="FILE", help="results.csv of `repvgg-np ablate`, for accuracies")
         speed(sub, 8)
-    cost = table("cost", _cost, networks.text, figures.networks_figure)
+    cost = table("cost", _cost, networks.text, network_figure.networks_figure)
     cost.add_argument("--model", nargs="+", metavar="NAME", help="which networks (default: all for ImageNet)")
     speed(cost, 8)
     blocks = table("memory", lambda options: memory.block_memory(options.batch), memory.text, figures.memory_figure)

@@ -1,83 +1,8 @@
-"""The figures of the tables."""
+"""The figures of the other tables: kernels, ablations, memory, deleted branches."""
 
 import numpy as np
 
 from repvgg_np.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, figure
-
-COLOURS = {
-    "RepVGG": VERMILION,
-    "ResNet": BLUE,
-    "ResNeXt": PURPLE,
-    "VGG": GREY,
-    "RegNetX": GREEN,
-    "EfficientNet": ORANGE,
-}
-MARKERS = {"RepVGG": "o", "ResNet": "s", "ResNeXt": "D", "VGG": "X", "RegNetX": "^", "EfficientNet": "v"}
-
-
-def networks_figure(path, result, title):
-    """Draw speed against published accuracy (the paper's figure 1) and against FLOPs; without accuracy, only FLOPs.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-    result : dict
-        From `published_networks` or `all_networks`, timed.
-    title : str
-    """
-    published = "paper_top_1" in result["rows"][0]
-    with figure(path, 13 if published else 8, 5.4) as canvas:
-        panels = canvas.subplots(1, 2 if published else 1, squeeze=False)[0]
-        if published:
-            draw_networks(
-                panels[0], result["rows"], lambda row: row["images_per_second"], lambda row: row["paper_top_1"]
-            )
-            panels[0].set(xscale="log", xlabel="speed here (images/s)", ylabel="published top-1 accuracy (%)")
-            panels[0].set_title("Accuracy and speed")
-            panels[0].legend(loc="lower left", fontsize=8)
-        draw_networks(panels[-1], result["rows"], lambda row: row["flops"] / 1e9, lambda row: row["images_per_second"])
-        panels[-1].set(xscale="log", yscale="log", xlabel="FLOPs (thousand million multiply-adds)")
-        panels[-1].set(ylabel="speed here (images/s)", title="FLOPs are not speed")
-        _equal_speed(panels[-1], result["rows"])
-        for axis in [panels[-1].xaxis, panels[-1].yaxis, panels[0].xaxis]:
-            axis.set_major_formatter("{x:g}")
-        canvas.suptitle(title)
-
-
-def draw_networks(axes, rows, x, y):
-    """Draw each network as a point with its name, a colour for each family.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    rows : list of dict
-    x, y : callable
-        Return the coordinates of a row.
-    """
-    families = dict.fromkeys(_family(row) for row in rows)
-    for family in families:
-        mine = [row for row in rows if _family(row) == family]
-        style = {"color": COLOURS.get(family, "black"), "marker": MARKERS.get(family, "P"), "linestyle": "none"}
-        axes.plot([x(row) for row in mine], [y(row) for row in mine], label=family, markersize=5, **style)
-    for row in rows:
-        name = row["text"].removeprefix("RepVGG-")
-        place = {"xytext": (5, 3), "textcoords": "offset points", "fontsize": 7}
-        axes.annotate(name, (x(row), y(row)), color=COLOURS.get(_family(row), "black"), **place)
-    axes.margins(0.12)
-
-
-def _equal_speed(axes, rows):
-    """Draw the line on which all networks would lie if FLOPs were speed: through the median of FLOPs a second."""
-    flops = np.array([row["flops"] / 1e9 for row in rows])
-    rate = np.median([row["flops"] / 1e9 * row["images_per_second"] for row in rows])
-    ends = np.array([flops.min(), flops.max()])
-    axes.plot(ends, rate / ends, color="black", linewidth=0.8, linestyle="--", label="if FLOPs were speed")
-    axes.legend(handles=axes.get_lines()[-1:], loc="upper right", fontsize=8)
-
-
-def _family(row):
-    """Return what comes before a network's number."""
-    return row["text"].split("-")[0]
 
 
 def kernels_figure(path, result, title):

@@ -12,8 +12,10 @@ from repvgg_np.bench import networks as bench_networks
 from repvgg_np.bench import timing
 from repvgg_np.bench.timing import time_one_at_a_time
 from repvgg_np.cli import main
+from repvgg_np.data import load_dataset
 from repvgg_np.models import CONFIGS, RepVGGConfig, create_model, save
 from repvgg_np.tables import ablations, ensemble, figures, kernels, networks
+from repvgg_np.tables.network_figure import label_corners
 from repvgg_np.tables.text import Footnotes, columns, speed
 from tests.models.small_networks import SMALL_NETWORKS
 
@@ -82,15 +84,18 @@ def test_without_speed_nothing_is_timed(capsys, monkeypatch):
 
 
 def test_the_order_is_compared_with_the_paper_s_and_with_flops():
-    speeds = (1, 3, 2)  # the paper's order is 1, 2, 3
+    speeds = (1, 3, 2)  # the paper's order is 3, 2, 1
     rows = [
-        {"text": text, "flops": flops, "winograd_multiplications": flops, "memory_access": flops}
+        {"text": text, "flops": flops, "winograd_multiplications": flops}
+        | {"memory_access": 4000 - 40 * flops, "parameters": 990 - 10 * flops}
         | {"images_per_second": speed, "paper_images_per_second": paper}
         for text, flops, speed, paper in zip("abc", (10, 40, 30), speeds, (300, 200, 100), strict=True)
     ]
-    found = networks.compare_speed(rows)
+    found = networks.compare_speed(rows, 1)
     assert found["spearman"]["paper"] == -0.5 and found["spearman"]["flops"] == -1
     assert found["paper_spearman"]["flops"] == 0.5
+    assert found["spearman"]["memory_access"] == 1  # all of it parameters and 40 bytes: the opposite of the FLOPs
+    assert found["paper_spearman"]["memory_access"] == -0.5
     assert found["disagreements"] == {"b": ["a"], "c": ["a"]}
     assert [pair[:2] for pair in found["more_flops"]] == [["b", "a"], ["c", "a"], ["b", "c"]]
     assert found["more_flops"][0][2] == 4
@@ -123,7 +128,7 @@ def test_only_one_network_is_alive_at_a_time():
 def test_filled_kernels_let_activations_neither_vanish_nor_overflow(rng):
     model = create_model("RepVGG-tiny", seed=None, form="inference")
     bench_networks.fill(model, 0)
-    logits = model(rng.normal(size=(4, 3, 32, 32)).astype(np.float32))
+    logits = model(rng.normal(size=(1, 3, 8, 8)).astype(np.float32))
     assert 1e-3 < np.abs(logits).mean() < 1e3
 
 
@@ -187,8 +192,6 @@ def test_the_table_of_memory_is_written_and_drawn(capsys, tmp_path):
 def trained(path, variant=None):
     """Save a network of random weights as if the ten synthetic classes had been learned."""
     model = create_model("RepVGG-small", 10, 0, variant=variant)
-    from repvgg_np.data import load_dataset
-
     classes = [str(name) for name in load_dataset("synthetic", "test").classes]
     model.notes = {"dataset": "synthetic", "classes": classes, "mean": [0.5] * 3, "std": [0.3] * 3}
     save(model, path)
@@ -197,14 +200,22 @@ def trained(path, variant=None):
 
 def test_the_accuracy_after_no_deletion_is_the_network_s_own(capsys, tmp_path):
     first, second = trained(tmp_path / "a.npz"), trained(tmp_path / "b.npz", "residual-reorg")
-    options = ("--limit", 40, "--draws", 2)
+    options = ("--limit", 6, "--draws", 2)
     code, out, _ = run(capsys, "ensemble", "--weights", first, second, *options, "--figure", tmp_path / "deleted.png")
     assert code == 0 and "a: 24 paths" in out and image.imread(tmp_path / "deleted.png").ndim == 3
     code, out, _ = run(capsys, "ensemble", "--weights", first, *options, "--json")
     row = json.loads(out)["networks"]["a"]
-    assert row["paths"] == 24 and row["pictures"] == 40 and sum(row["lengths"]) == 24
+    assert row["paths"] == 24 and row["pictures"] == 6 and sum(row["lengths"]) == 24
     assert {curve[0] for kind in ("branches", "blocks") for curve in row[kind]} == {row["accuracy"]}
     assert [len(curve) for curve in row["branches"]] == [6, 6] and [len(curve) for curve in row["blocks"]] == [2, 2]
+
+
+def test_names_stand_to_the_right_and_above_unless_another_is_there():
+    far = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    assert label_corners(far, ["a", "b", "c"]) == [(True, True)] * 3
+    near = np.array([[0.0, 0.0], [0.001, 0.0], [1.0, 1.0]])
+    first, second, _ = label_corners(near, ["long name", "long name", "c"])
+    assert first == (True, True) and second != first
 
 
 def test_the_figure_draws_the_mean_of_all_orders():
