@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from repvgg_np.atomic import atomic_write
 from repvgg_np.fuse import fuse_branches, pad_1x1_to_3x3
@@ -14,6 +15,7 @@ from repvgg_np.fuse import fuse_branches, pad_1x1_to_3x3
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#6E6E6E"
 STYLE = {
     "axes.grid": True,
+    "axes.prop_cycle": cycler(color=[BLUE, VERMILION, GREEN, ORANGE, PURPLE, GREY]),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titleweight": "bold",
@@ -23,6 +25,12 @@ STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "repvgg_np",
 }
+
+
+def use_style():
+    """Draw all figures of this process in the project's style: the first line of every notebook."""
+    matplotlib.rcParams.update(STYLE)
+    matplotlib.rcParams.update({"figure.figsize": (8, 3), "figure.dpi": 100, "figure.constrained_layout.use": True})
 
 
 @contextlib.contextmanager
@@ -102,27 +110,60 @@ def learning_curve(path, history, title):
         canvas.suptitle(title)
 
 
-def draw_kernel(axes, kernel, limit, title, colour):
-    """Draw one 3x3 kernel as a table of coloured numbers.
+def draw_numbers(axes, numbers, title="", limit=None, colour="black"):
+    """Draw a small table of numbers, each on a colour: positive purple, negative orange.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-    kernel : ndarray (3, 3)
-    limit : float
-        The absolute value at which the colours are full.
-    title, colour : str
+    numbers : ndarray (rows, columns)
+        Floats, integers, or exact fractions.
+    title : str
+    limit : float, optional
+        The absolute value at which the colours are full; without it, the largest.
+    colour : str
+        Of the title.
     """
-    axes.imshow(kernel, cmap="PuOr", vmin=-limit, vmax=limit)
-    for (i, j), value in np.ndenumerate(kernel):
-        text = "0" if value == 0 else f"{value:+.2f}"
-        axes.text(
-            j, i, text, ha="center", va="center", fontsize=8, color="white" if abs(value) > 0.6 * limit else "black"
-        )
+    values = np.asarray(numbers).astype(float)
+    limit = limit or np.abs(values).max() or 1
+    axes.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit)
+    exact = np.asarray(numbers).dtype.kind != "f"
+    for (i, j), value in np.ndenumerate(numbers):
+        text = "0" if value == 0 else str(value) if exact else f"{value:+.2f}"
+        ink = "white" if abs(value) > 0.6 * limit else "black"
+        axes.text(j, i, text, ha="center", va="center", fontsize=8, color=ink)
     axes.set_title(title, color=colour, fontsize=10)
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(True)
+
+
+def draw_equation(canvas, terms, signs, limit=None):
+    """Draw tables of numbers in a row with signs between, as in "input * kernel = output". All squares are of one size.
+
+    Parameters
+    ----------
+    canvas : matplotlib.figure.Figure
+        Empty; it keeps nothing but the equation.
+    terms : list of (str, ndarray (rows, columns), str)
+        Title, numbers and the colour of the title. A row or a column of numbers is a table too.
+    signs : str
+        One character for each gap between two terms.
+    limit : float, optional
+        As for `draw_numbers`.
+    """
+    canvas.set_layout_engine("none")
+    gap, heading = 0.5, 0.3  # inches
+    width, height = canvas.get_size_inches()
+    columns, rows = sum(numbers.shape[1] for _, numbers, _ in terms), max(len(numbers) for _, numbers, _ in terms)
+    square = min((width - gap * len(signs)) / columns, (height - heading) / rows)
+    left, middle = (width - gap * len(signs) - square * columns) / 2, (height - heading) / 2
+    for (title, numbers, colour), sign in zip(terms, (*signs, ""), strict=True):
+        wide, high = square * numbers.shape[1], square * len(numbers)
+        place = (left / width, (middle - high / 2) / height, wide / width, high / height)
+        draw_numbers(canvas.add_axes(place), numbers, title, limit, colour)
+        left += wide + gap
+        canvas.text((left - gap / 2) / width, middle / height, sign, ha="center", va="center", fontsize=15)
 
 
 def draw_fusion(canvas, branches, pairs):
@@ -144,7 +185,7 @@ def draw_fusion(canvas, branches, pairs):
     for row, (c_out, c_in) in zip(np.atleast_2d(grid), pairs, strict=True):
         limit = max(np.abs(kernel[c_out, c_in]).max() for _, kernel, _ in columns) or 1
         for i, (axes, (name, kernel, colour)) in enumerate(zip(row, columns, strict=True)):
-            draw_kernel(axes, kernel[c_out, c_in], limit, name, colour)
+            draw_numbers(axes, kernel[c_out, c_in], name, limit, colour)
             sign = "=" if i == len(columns) - 2 else "+" if i < len(columns) - 2 else ""
             axes.text(1.12, 0.5, sign, transform=axes.transAxes, ha="center", va="center", fontsize=16)
         row[0].set_ylabel(f"output {c_out}\ninput {c_in}", fontsize=9)

@@ -1,5 +1,7 @@
 """Figures are written whole, show what they were given, and survive extreme input."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from matplotlib import image
@@ -35,6 +37,35 @@ def test_the_fused_kernel_that_is_drawn_is_the_sum_of_the_branches_that_are_draw
     for row, (c_out, c_in) in zip(np.reshape(np.array(drawn), (2, 4, 3, 3)), [(1, 1), (2, 0)], strict=True):
         np.testing.assert_allclose(row[:3].sum(axis=0), row[3])
         np.testing.assert_array_equal(row[3], fuse_branches(pieces)[0][c_out, c_in])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [
+        ([[1.0, -0.25]], ["+1.00", "-0.25"]),
+        ([[3, -2], [0, 1]], ["3", "-2", "0", "1"]),
+        ([[Fraction(1, 3), Fraction(0)]], ["1/3", "0"]),
+    ],
+)
+def test_a_table_shows_its_numbers_as_the_reader_would_write_them(numbers, texts):
+    axes = Figure().subplots()
+    plots.draw_numbers(axes, np.array(numbers))
+    assert [text.get_text() for text in axes.texts] == texts
+
+
+def test_an_equation_has_its_signs_between_its_terms():
+    canvas = Figure()
+    plots.draw_equation(
+        canvas, [(name, np.eye(size), plots.BLUE) for name, size in zip("abc", (2, 3, 1), strict=True)], "+="
+    )
+    assert [axes.get_title() for axes in canvas.axes] == ["a", "b", "c"]
+    edges = [axes.get_position().intervalx for axes in canvas.axes]
+    signs = {text.get_text(): text.get_position()[0] for text in canvas.texts}
+    assert edges[0][1] < signs["+"] < edges[1][0]
+    assert edges[1][1] < signs["="] < edges[2][0]
+    np.testing.assert_allclose(
+        [right - left for left, right in edges], (edges[2][1] - edges[2][0]) * np.array([2, 3, 1])
+    )
 
 
 def test_the_bars_are_the_medians():

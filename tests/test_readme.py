@@ -32,7 +32,7 @@ def test_the_commands_of_the_readme_parse():
         _parser().parse_args(shlex.split(command)[1:])
 
 
-@pytest.mark.parametrize("page", ["README.md", "tests/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "tests/README.md", "tutorials/README.md"])
 def test_the_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
         assert ((ROOT / page).parent / target).exists(), target
