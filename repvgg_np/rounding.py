@@ -142,7 +142,7 @@ def convolution_bound(
     bias = bias + float(underflow_guard(x.dtype))
     if algorithm == "winograd":
         # The form depends on the whole batch, as it does in `conv2d`; the bound needs few pictures at a time.
-        form = form_of(stride, output_size(x.shape[2:], (3, 3), stride, padding), len(x))
+        form = form_of(stride, output_size(x.shape[2:], weight.shape[2:], stride, padding), len(x))
         own = np.concatenate(
             [
                 _winograd_bound(x[i : i + PICTURES_AT_ONCE], weight, form, padding, groups, magnitude, weight_roundings)
