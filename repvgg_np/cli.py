@@ -8,9 +8,11 @@ import json
 import sys
 
 from repvgg_np.bench.command import add_kinds
+from repvgg_np.tables.command import add_tables
 from repvgg_np.training.command import add_ablation, add_settings, read_settings, run_ablation
 
 BENCH = "time this package beside PyTorch, ONNX Runtime and OpenVINO, where they are installed"
+TABLE = "make a table of the paper again, beside what it prints; without a name, list them"
 MODEL_FILE = "the model's file (.npz)"
 
 
@@ -122,6 +124,8 @@ def _parser():
     bench = commands.add_parser("bench", help=BENCH, description=BENCH + ".")
     bench.usual = "inference"
     add_kinds(bench, _common)
+    table = commands.add_parser("table", help=TABLE, description=TABLE + ".")
+    add_tables(table, _common, _add_data, _load_with_test_set)
     return parser
 
 
@@ -151,23 +155,19 @@ def _load(options, split, name=None):
     return dataset if options.limit is None else dataset.subset(options.limit)
 
 
-def _load_with_test_set(options):
+def _load_with_test_set(options, file):
     """Load a network and test pictures that fit it; return both and the normalisation that it was trained with."""
     import numpy as np
 
     from repvgg_np.models import load
 
-    model = load(options.file)
+    model = load(file)
     notes = model.notes
     if not {"dataset", "classes", "mean", "std"} <= notes.keys():
-        raise ValueError(
-            f"{options.file} does not say how its pictures were normalised: `repvgg-np train` did not write it"
-        )
+        raise ValueError(f"{file} does not say how its pictures were normalised: `repvgg-np train` did not write it")
     test_set = _load(options, "test", notes["dataset"])
     if list(test_set.classes) != list(notes["classes"]):
-        raise ValueError(
-            f"{options.file} was trained on the classes of {notes['dataset']}, not on those of {test_set.name}"
-        )
+        raise ValueError(f"{file} was trained on the classes of {notes['dataset']}, not on those of {test_set.name}")
     return model, test_set, np.asarray(notes["mean"], np.float32), np.asarray(notes["std"], np.float32)
 
 
@@ -226,7 +226,7 @@ def _evaluate(options):
     from repvgg_np.kernels import warm_up
     from repvgg_np.training import evaluate
 
-    model, test_set, mean, std = _load_with_test_set(options)
+    model, test_set, mean, std = _load_with_test_set(options, options.file)
     warm_up(training=False)
     result = evaluate(model, test_set, mean, std, options.batch_size)
     per_class = dict(zip(test_set.classes, (float(a) for a in result.per_class_accuracy), strict=True))
@@ -280,7 +280,7 @@ def _verify(options):
     from repvgg_np.training import evaluate
     from repvgg_np.verify import verify_fusion
 
-    model, test_set, mean, std = _load_with_test_set(options)
+    model, test_set, mean, std = _load_with_test_set(options, options.file)
     warm_up(training=False)
     x, _ = next(batches(test_set, min(256, len(test_set)), mean=mean, std=std))
     fused = load(options.fused) if options.fused else None
@@ -320,7 +320,7 @@ def _predict(options):
         mean, std = (np.asarray(notes[key], np.float32) for key in ("mean", "std"))
         picture, what = read_picture(options.image, model.config.input_size), options.image
     else:
-        model, test_set, mean, std = _load_with_test_set(options)
+        model, test_set, mean, std = _load_with_test_set(options, options.file)
         if not 0 <= options.row < len(test_set):
             raise ValueError(f"row must be from 0 to {len(test_set) - 1}, got {options.row}")
         picture = test_set.images[options.row]

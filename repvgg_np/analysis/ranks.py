@@ -43,3 +43,25 @@ def spearman(one, other):
     a, b = (r - r.mean() for r in (ranks(one), ranks(other)))
     size = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / size if size else float("nan")
+
+
+def disagreements(names, one, other):
+    """Name the pairs that two columns put in opposite orders.
+
+    Parameters
+    ----------
+    names : sequence of str
+    one, other : sequence of float
+        A number for each name, larger is better.
+
+    Returns
+    -------
+    dict of str to list of str
+        For a name those that are better than it in `one` and worse in `other`: whom it overtakes. Names that overtake
+        nobody are left out; who comes from furthest behind is first.
+    """
+    overtaken = {
+        name: [b for b, x, y in zip(names, one, other, strict=True) if x > one[i] and y < other[i]]
+        for i, name in enumerate(names)
+    }
+    return {name: those for name, those in sorted(overtaken.items(), key=lambda pair: -len(pair[1])) if those}

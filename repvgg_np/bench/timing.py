@@ -42,19 +42,68 @@ def time_side_by_side(functions, repeats, pause=PAUSE, title=None):
     plans, times, names = {}, {name: [] for name in functions}, list(functions)
     for name, function in functions.items():
         function()  # compiles, allocates: not what is measured
-        start = time.perf_counter()
-        function()
-        seconds = time.perf_counter() - start
-        plans[name] = next((untimed, timed) for limit, untimed, timed in PLANS if seconds < limit)
+        plans[name] = _plan(function)
     for turn in tqdm(range(repeats), desc=title, leave=False, disable=None if title else True):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            function, (untimed, timed) = functions[name], plans[name]
-            time.sleep(pause)
-            for _ in range(untimed):
-                function()
-            for _ in range(timed):
-                start = time.perf_counter()
-                function()
-                times[name].append(time.perf_counter() - start)
+        for name in _from_next(names, turn):
+            times[name] += _turn(functions[name], plans[name], pause)
     return times
+
+
+def time_one_at_a_time(builders, repeats, pause=PAUSE, title=None):
+    """Time functions in turn, as above, where all of them together would not fit into memory.
+
+    Parameters
+    ----------
+    builders : dict of str to callable
+        Each returns a function to be timed. It is built anew for each of its turns, and gone after it.
+    repeats : int
+        Rounds.
+    pause : float
+        Seconds before each turn.
+    title : str, optional
+        What a progress bar on stderr says, and beside it what is being timed; without it there is none.
+
+    Returns
+    -------
+    dict of str to list of float
+        As from `time_side_by_side`.
+    """
+    times, names = {name: [] for name in builders}, list(builders)
+    with tqdm(total=repeats * len(names), leave=False, disable=None if title else True) as bar:
+        for turn in range(repeats):
+            for name in _from_next(names, turn):
+                bar.set_description(f"{title}: {name}")
+                function = builders[name]()
+                function()
+                times[name] += _turn(function, _plan(function), pause)
+                del function  # before the next one is built
+                bar.update()
+    return times
+
+
+def _from_next(names, turn):
+    """Return the names in the order of a round: each round begins with the next one."""
+    first = turn % len(names)
+    return names[first:] + names[:first]
+
+
+def _plan(function):
+    """Call a function once; return how many calls before and in each turn it needs, by how long that took."""
+    seconds = _seconds(function)
+    return next((untimed, timed) for limit, untimed, timed in PLANS if seconds < limit)
+
+
+def _turn(function, plan, pause):
+    """Let a function have its turn; return the seconds of the timed calls."""
+    untimed, timed = plan
+    time.sleep(pause)
+    for _ in range(untimed):
+        function()
+    return [_seconds(function) for _ in range(timed)]
+
+
+def _seconds(function):
+    """Return how long one call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start

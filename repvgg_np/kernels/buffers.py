@@ -9,6 +9,7 @@ Python knows when that is: every array that is a view of a block holds a referen
 that array. A block to which only the list in this file refers is free.
 """
 
+import contextlib
 import sys
 import threading
 
@@ -20,6 +21,7 @@ LONGEST_IDLE = 4096  # how many arrays are made before a block that nobody wante
 
 _blocks = {}  # by size: lists of [memory, its first aligned byte, number of the call that last gave it out]
 _calls = 0
+_reuse = True
 _lock = threading.Lock()
 
 
@@ -48,7 +50,7 @@ def empty(shape, dtype):
     size = dtype.itemsize
     for length in shape:
         size *= int(length)
-    if size < SMALLEST:
+    if size < SMALLEST or not _reuse:
         return np.empty(shape, dtype)
     with _lock:
         memory, skip, _ = _find(size + ALIGNMENT)
@@ -72,6 +74,17 @@ def _find(size):
     memory = np.empty(size, np.uint8)
     blocks.append([memory, -memory.ctypes.data % ALIGNMENT, _calls])
     return blocks[-1]
+
+
+@contextlib.contextmanager
+def without_reuse():
+    """Let all arrays come from NumPy, and go as soon as nobody looks at them: for whoever measures what is in use."""
+    global _reuse
+    before, _reuse = _reuse, False
+    try:
+        yield
+    finally:
+        _reuse = before
 
 
 def kept_bytes():

@@ -36,11 +36,15 @@ class Concatenate(Layer):
 
     def forward(self, x):
         """Map `x` (N, C, H, W) to (N, sum of the branches' channels, H_out, W_out)."""
-        parts = [channels_last(branch(x)) for branch in self.branches]
+        return self.join(*[branch(x) for branch in self.branches])
+
+    def join(self, *outputs):
+        """Lay what the branches have computed side by side."""
+        parts = [channels_last(output) for output in outputs]
         if len({part.shape[:3] for part in parts}) > 1:
             raise ValueError(f"branches must have outputs of one size, got {[part.shape[1:3] for part in parts]}")
         widths = [part.shape[3] for part in parts]
-        out = np.empty((*parts[0].shape[:3], sum(widths)), x.dtype)
+        out = np.empty((*parts[0].shape[:3], sum(widths)), parts[0].dtype)
         for part, first in zip(parts, np.cumsum([0, *widths]), strict=False):
             joins.put_channels(part.reshape(-1, part.shape[3]), first, out.reshape(-1, sum(widths)))
         self._widths = widths if self.training else None

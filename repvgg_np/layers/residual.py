@@ -31,7 +31,10 @@ class Residual(Layer):
 
     def forward(self, x):
         """Add the two branches."""
-        main, shortcut = self.main(x), x if self.shortcut is None else self.shortcut(x)
+        return self.join(self.main(x), x if self.shortcut is None else self.shortcut(x))
+
+    def join(self, main, shortcut):
+        """Add what the two branches have computed, and apply ReLU if there is one."""
         if main.shape != shortcut.shape:
             raise ValueError(f"main and shortcut must have outputs of one shape, got {main.shape} and {shortcut.shape}")
         pixels = channels_last(main)
