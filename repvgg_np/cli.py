@@ -82,29 +82,31 @@ def _parser():
     demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
 
     train = command("train", _train, "train a network; writes checkpoints, history.csv, model.npz and curve.png")
-    _add_data(train)
-    train.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
+    _add_data(train, default=None, standard="synthetic; cifar10 with a preset")
+    train.add_argument("--model", help="its name (default: the preset's, or RepVGG-A0-CIFAR)")
     train.add_argument("--variant", help="kind of its blocks, such as no-identity, acb or dbb (default: repvgg)")
     train.add_argument("--out", metavar="DIR", help="where to write (default: runs/MODEL-DATA)")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
     add_settings(train)
 
     evaluate = command("evaluate", _evaluate, "count how many test pictures a network classifies correctly")
-    evaluate.add_argument("file", help=MODEL_FILE)
+    _add_file(evaluate, MODEL_FILE)
     _add_data(evaluate, default=None)
     evaluate.add_argument("--batch-size", type=int, default=256, help="default: %(default)s")
+    evaluate.add_argument("--tta", action="store_true", help="mean of the logits of each picture and its mirror image")
+    evaluate.add_argument("--figure", metavar="FILE", help="write the confusion matrix as a picture (.png)")
 
     fuse = command("fuse", _fuse, "convert a trained network to its inference form")
     fuse.add_argument("file", help=MODEL_FILE)
     fuse.add_argument("--out", metavar="FILE", help="where to write (default: fused.npz beside the model)")
 
     verify = command("verify", _verify, "compare a network with its fused form, block by block, with a proven bound")
-    verify.add_argument("file", help=MODEL_FILE + ", in training form")
+    _add_file(verify, MODEL_FILE + ", in training form")
     verify.add_argument("--fused", metavar="FILE", help="the fused form to compare with (default: fuse it here)")
     _add_data(verify, default=None)
 
     predict = command("predict", _predict, "print the five likeliest classes of one picture")
-    predict.add_argument("file", help=MODEL_FILE)
+    _add_file(predict, MODEL_FILE)
     source = predict.add_mutually_exclusive_group(required=True)
     source.add_argument("--image", metavar="FILE", help="a picture (PNG, JPEG, ...)")
     source.add_argument("--row", type=int, help="the number of a test picture, from 0")
@@ -136,9 +138,24 @@ def _common(parser):
     return parser
 
 
-def _add_data(parser, default="synthetic"):
+def _add_file(parser, text):
+    """Add the file of a network, and the option that stands for the file of the one in the package."""
+    parser.add_argument("file", nargs="?", help=text)
+    parser.add_argument("--pretrained", action="store_true", help="instead of a file: the network in the package")
+
+
+def _file(options):
+    """Return the path of the network that the options name."""
+    from repvgg_np.models import pretrained_path
+
+    if options.pretrained == (options.file is not None):
+        raise ValueError(f"expected a model's file or --pretrained, and not both, got {options.file}")
+    return options.file or pretrained_path()
+
+
+def _add_data(parser, default="synthetic", standard="what the network was trained on"):
     """Add the options that say which pictures."""
-    standard = default or "what the network was trained on"
+    standard = default or standard
     parser.add_argument("--data", default=default, help=f"synthetic, cifar10 or cifar100 (default: {standard})")
     parser.add_argument(
         "--data-dir", metavar="PATH", help="folder or archive of CIFAR (default: $REPVGG_NP_DATA or the user's cache)"
@@ -155,7 +172,7 @@ def _load(options, split, name=None):
     return dataset if options.limit is None else dataset.subset(options.limit)
 
 
-def _load_with_test_set(options, file):
+def _load_with_test_set(options, file, any_classes=False):
     """Load a network and test pictures that fit it; return both and the normalisation that it was trained with."""
     import numpy as np
 
@@ -166,7 +183,7 @@ def _load_with_test_set(options, file):
     if not {"dataset", "classes", "mean", "std"} <= notes.keys():
         raise ValueError(f"{file} does not say how its pictures were normalised: `repvgg-np train` did not write it")
     test_set = _load(options, "test", notes["dataset"])
-    if list(test_set.classes) != list(notes["classes"]):
+    if list(test_set.classes) != list(notes["classes"]) and not any_classes:
         raise ValueError(f"{file} was trained on the classes of {notes['dataset']}, not on those of {test_set.name}")
     return model, test_set, np.asarray(notes["mean"], np.float32), np.asarray(notes["std"], np.float32)
 
@@ -193,18 +210,24 @@ def _train(options):
 
     from repvgg_np import plots
     from repvgg_np.models import create_model, find_model, save
-    from repvgg_np.training import train
+    from repvgg_np.training import describe_recipe, find_preset, train
 
     settings = read_settings(options)
-    name = find_model(options.model)
+    preset = None if options.preset is None else find_preset(options.preset)
+    name = find_model(options.model or (preset.model if preset else "RepVGG-A0-CIFAR"))
+    options.data = options.data or ("cifar10" if preset else "synthetic")
     kind = {} if options.variant is None else {"variant": options.variant}
-    folder = Path(options.out or Path("runs") / "-".join([name, *kind.values(), options.data]))
+    folder = Path(options.out or Path("runs") / "-".join([options.preset or name, *kind.values(), options.data]))
     train_set, test_set = _load(options, "train"), _load(options, "test")
     model = create_model(name, len(train_set.classes), settings.seed, **kind)
-    result = train(model, train_set, test_set, settings, folder, options.resume)
+    title = f"{name} on {train_set.name}"
+    result = train(
+        model, train_set, test_set, settings, folder, options.resume, recipe=describe_recipe(model, settings),
+        after_epoch=lambda history: plots.learning_curve(folder / "curve.png", history, title),
+    )  # fmt: skip
     model.notes["settings"] = settings.as_dict()
     save(model, folder / "model.npz")
-    plots.learning_curve(folder / "curve.png", result.history, f"{name} on {train_set.name}")
+    plots.learning_curve(folder / "curve.png", result.history, title)  # also where no epoch was left to be trained
     numbers = {
         "model": name,
         "test_accuracy": result.last_accuracy,
@@ -224,27 +247,17 @@ def _train(options):
 def _evaluate(options):
     """Evaluate a network."""
     from repvgg_np.kernels import warm_up
-    from repvgg_np.training import evaluate
+    from repvgg_np.plots import confusion_matrix
+    from repvgg_np.training import evaluate, evaluation_report
 
-    model, test_set, mean, std = _load_with_test_set(options, options.file)
+    model, test_set, mean, std = _load_with_test_set(options, _file(options))
     warm_up(training=False)
-    result = evaluate(model, test_set, mean, std, options.batch_size)
-    per_class = dict(zip(test_set.classes, (float(a) for a in result.per_class_accuracy), strict=True))
-    numbers = {
-        "accuracy": result.accuracy,
-        "loss": result.loss,
-        "pictures": len(test_set),
-        "form": model.form,
-        "images_per_second": result.images_per_second,
-        "per_class_accuracy": per_class,
-    }
-    width = max(map(len, per_class))
-    lines = [f"{name:<{width}}  {accuracy:7.2%}" for name, accuracy in per_class.items()]
-    lines.append(
-        f"{result.accuracy:.2%} of {len(test_set):,} pictures correct, loss {result.loss:.4f}, "
-        f"{result.images_per_second:.0f} images/s in {model.form} form"
-    )
-    _print(options, numbers, "\n".join(lines))
+    result = evaluate(model, test_set, mean, std, options.batch_size, mirrored=options.tta)
+    numbers, text = evaluation_report(result, test_set.classes, model.form, options.tta)
+    if options.figure:
+        title = f"{model.name or 'RepVGG'} on {test_set.name}: {result.accuracy:.2%} correct"
+        confusion_matrix(options.figure, result.confusion, test_set.classes, title)
+    _print(options, numbers, text)
     return 0
 
 
@@ -273,34 +286,40 @@ def _verify(options):
     """Verify a fusion."""
     import dataclasses
 
-    from repvgg_np.data import batches
+    from repvgg_np.data import normalise
     from repvgg_np.fuse import fuse
     from repvgg_np.kernels import warm_up
     from repvgg_np.models import load
+    from repvgg_np.ties import explain_changes
     from repvgg_np.training import evaluate
     from repvgg_np.verify import verify_fusion
 
-    model, test_set, mean, std = _load_with_test_set(options, options.file)
+    if options.pretrained and not (options.data or options.data_dir or options.download):
+        options.data = "synthetic"  # needs no files; two forms can be compared on any pictures
+    model, test_set, mean, std = _load_with_test_set(options, _file(options), any_classes=True)
     warm_up(training=False)
-    x, _ = next(batches(test_set, min(256, len(test_set)), mean=mean, std=std))
+    x = normalise(test_set.images, mean, std, model.dtype)
     fused = load(options.fused) if options.fused else None
-    report = verify_fusion(model, x, fused)
+    report = verify_fusion(model, x[:256], fused)
     fused = fuse(model) if fused is None else fused
     before, after = (evaluate(form, test_set, mean, std) for form in (model, fused))
-    changed = int((before.predictions != after.predictions).sum())
+    changes = explain_changes(model, x, before.predictions, after.predictions)
+    report = report.of_predictions(before.predictions, after.predictions, changes)
     numbers = {
         "ok": report.ok,
         "max_error": report.max_error,
         "bound": report.bound,
         "logits_error": report.logits_error,
         "pictures": len(test_set),
-        "changed_predictions": changed,
-        "accuracy": before.accuracy,
-        "fused_accuracy": after.accuracy,
+        "changed_predictions": report.changed_predictions,
+        "changes": [dataclasses.asdict(change) | {"ok": change.ok} for change in changes],
         "blocks": [dataclasses.asdict(block) for block in report.blocks],
     }
-    text = f"{report}\n{changed} of {len(test_set):,} test predictions changed; accuracy {before.accuracy:.2%} before, "
-    _print(options, numbers, text + f"{after.accuracy:.2%} after")
+    text = f"{report}\non {len(test_set):,} pictures of {test_set.name}"
+    if list(test_set.classes) == list(model.notes["classes"]):
+        numbers |= {"accuracy": before.accuracy, "fused_accuracy": after.accuracy}
+        text += f": accuracy {before.accuracy:.2%} before, {after.accuracy:.2%} after"
+    _print(options, numbers, text)
     return 0 if report.ok else 1
 
 
@@ -313,14 +332,15 @@ def _predict(options):
     from repvgg_np.training import softmax
 
     if options.image is not None:
-        model = load(options.file)
+        file = _file(options)
+        model = load(file)
         notes = model.notes
         if not {"classes", "mean", "std"} <= notes.keys():
-            raise ValueError(f"{options.file} does not say how its pictures were normalised")
+            raise ValueError(f"{file} does not say how its pictures were normalised")
         mean, std = (np.asarray(notes[key], np.float32) for key in ("mean", "std"))
         picture, what = read_picture(options.image, model.config.input_size), options.image
     else:
-        model, test_set, mean, std = _load_with_test_set(options, options.file)
+        model, test_set, mean, std = _load_with_test_set(options, _file(options))
         if not 0 <= options.row < len(test_set):
             raise ValueError(f"row must be from 0 to {len(test_set) - 1}, got {options.row}")
         picture = test_set.images[options.row]

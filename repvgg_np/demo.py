@@ -6,10 +6,11 @@ import numpy as np
 
 from repvgg_np import plots
 from repvgg_np.bench import time_side_by_side
-from repvgg_np.data import batches, load_dataset
+from repvgg_np.data import load_dataset, normalise
 from repvgg_np.fuse import fuse
 from repvgg_np.kernels import warm_up
 from repvgg_np.models import create_model, save
+from repvgg_np.ties import explain_changes
 from repvgg_np.training import CHECKPOINT_FILE, Settings, evaluate, train
 from repvgg_np.verify import verify_fusion
 
@@ -35,7 +36,7 @@ def demo(folder, epochs=5, seed=0, say=print, progress=True):
     Returns
     -------
     dict
-        "ok" (are the two forms equal within rounding, and is no prediction changed?), "accuracy", "fused_accuracy",
+        "ok" (are the two forms equal within rounding?), "accuracy", "fused_accuracy",
         "images_per_second", "milliseconds" for one picture before and after, "speedup", "max_error", "bound", "files".
 
     Raises
@@ -68,9 +69,12 @@ def demo(folder, epochs=5, seed=0, say=print, progress=True):
         f"{after.accuracy:.2%} correct."
     )
     say(f"   Predictions that changed: {changed} of {len(test_set)}.")
+    x = normalise(test_set.images, result.mean, result.std)
+    changes = explain_changes(model, x, before.predictions, after.predictions)
+    for change in changes:
+        say(f"   {change}")
 
-    x, _ = next(batches(test_set, 256, mean=result.mean, std=result.std))
-    report = verify_fusion(model, x, fused)
+    report = verify_fusion(model, x[:256], fused)
     say("5. Each block before and after, with what rounding can explain:")
     for line in str(report).splitlines():
         say(f"   {line}")
@@ -93,7 +97,7 @@ def demo(folder, epochs=5, seed=0, say=print, progress=True):
     plots.demo_figure(files["demo.png"], result.history, name, branches, times, title)
     say(f"7. Wrote {files['model.npz']}, {files['fused.npz']} and the figure {files['demo.png']}.")
     return {
-        "ok": report.ok and changed == 0,
+        "ok": report.ok and all(change.ok for change in changes),
         "accuracy": before.accuracy,
         "fused_accuracy": after.accuracy,
         "changed_predictions": changed,

@@ -110,6 +110,38 @@ def learning_curve(path, history, title):
         canvas.suptitle(title)
 
 
+def confusion_matrix(path, confusion, classes, title):
+    """Write the figure of how often pictures of each class were predicted to be of each other.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    confusion : ndarray (K, K)
+        Row t, column p: how many pictures of class t were predicted to be of class p.
+    classes : sequence of str
+    title : str
+    """
+    count = len(classes)
+    pictures = confusion.sum(axis=1, keepdims=True)
+    shares = np.divide(confusion, pictures, out=np.zeros(confusion.shape), where=pictures > 0)
+    wrong = shares - np.diag(shares.diagonal())
+    side = min(3 + 0.5 * count, 24)
+    with figure(path, side, side) as canvas:
+        axes = canvas.subplots()
+        # The colours are for the mistakes: on one scale with the diagonal, they would all be white.
+        axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=wrong.max() or 1)
+        if count <= 20:
+            for (i, j), number in np.ndenumerate(confusion):
+                dark = wrong[i, j] > 0.6 * wrong.max() > 0
+                bold = "bold" if i == j else "normal"
+                axes.text(j, i, f"{number}", ha="center", va="center", fontsize=8, fontweight=bold,
+                          color="white" if dark else "black")  # fmt: skip
+        axes.set(xticks=range(count), yticks=range(count), xlabel="predicted class", ylabel="class", title=title)
+        axes.set_xticklabels(classes, rotation=45, ha="right")
+        axes.set_yticklabels(classes)
+        axes.grid(False)
+
+
 def draw_numbers(axes, numbers, title="", limit=None, colour="black"):
     """Draw a small table of numbers, each on a colour: positive purple, negative orange.
 

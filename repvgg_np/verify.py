@@ -2,15 +2,18 @@
 
 Both forms of a block get the same input, in inference mode. In exact arithmetic they are equal; in floating point they
 differ by no more than `fusion_bound.py` proves. A difference above that is not rounding: the fusion, or a file, is
-wrong.
+wrong. The same holds for a prediction that changed although its two logits were further apart than `ties.py` allows.
 """
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from repvgg_np.fusion_bound import fusion_bound
+from repvgg_np.layers.listen import inputs_told
+from repvgg_np.ties import explain_changes
+
+LISTED = 5  # of the changed predictions, those that are no tie first
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,13 @@ class FusionReport:
     logits_error : float
         The largest difference of a logit, between the two whole networks.
     changed_predictions, pictures : int
-        How many of the pictures are classified differently.
+        How many of how many pictures are classified differently.
     notes : list of str
         What the reader should know about the comparison.
     same_classifier : bool
         Whether what fusion does not touch holds the same numbers: the classifier, and norms that follow no convolution.
+    changes : list of ChangedPrediction
+        The changed predictions; if one is no tie, perhaps not those after it.
     """
 
     blocks: list
@@ -65,12 +70,18 @@ class FusionReport:
     pictures: int
     notes: list
     same_classifier: bool = True
+    changes: list = field(default_factory=list)
 
     @property
     def ok(self):
-        """Whether every block differs by no more than rounding can explain, and the rest not at all."""
-        blocks_agree = all(block.ok for block in self.blocks)
-        return blocks_agree and self.same_classifier and bool(np.isfinite(self.logits_error))
+        """Whether blocks and predictions differ by no more than rounding can explain, and the rest not at all."""
+        explained = all(part.ok for part in [*self.blocks, *self.changes])
+        return explained and self.same_classifier and bool(np.isfinite(self.logits_error))
+
+    def of_predictions(self, before, after, changes):
+        """Return the report with the predictions of more pictures, from both forms, in the place of those compared."""
+        changed = int((before != after).sum())
+        return replace(self, changed_predictions=changed, pictures=len(before), changes=changes)
 
     @property
     def worst(self):
@@ -101,6 +112,7 @@ class FusionReport:
             f"whole network: logits differ by at most {self.logits_error:.2e}; "
             f"{self.changed_predictions} of {self.pictures} predictions changed"
         )
+        lines += [str(change) for change in sorted(self.changes, key=lambda change: change.ok)[:LISTED]]
         lines += [f"note: {note}" for note in self.notes]
         lines.append("equal within rounding" if self.ok else "NOT equal: the difference is more than rounding")
         return "\n".join(lines)
@@ -155,45 +167,20 @@ def verify_fusion(model, x, fused=None):
         def compare(name, block, x):
             reports[name] = _compare(name, block, x, block(x), twins[name](x))
 
-        with _inputs_told(model.blocks(), compare):
+        with inputs_told(model.blocks(), compare):
             logits = model(x)
         fused_logits = fused(x)
         blocks = list(reports.values())
         different = _differences_outside(model, fused)
         if different:
             notes.append(f"{different[0]} differs, which fusion does not touch: the files belong to different networks")
+        before, after = logits.argmax(axis=1), fused_logits.argmax(axis=1)
+        changes = explain_changes(model, x, before, after)
     finally:
         model.train(was_training)
-    changed = int((logits.argmax(axis=1) != fused_logits.argmax(axis=1)).sum())
     logits_error = float(np.abs(logits - fused_logits).max())
-    return FusionReport(blocks, logits_error, changed, len(x), notes, not different)
-
-
-@contextmanager
-def _inputs_told(blocks, tell):
-    """While inside, call `tell(name, block, x)` with what each block is given, before it computes."""
-    entrances = [_tell_first(name, block, tell) for name, block in blocks]
-    try:
-        yield
-    finally:
-        for entrance in entrances:
-            del entrance.forward
-
-
-def _tell_first(name, block, tell):
-    """Put `tell` in front of a block's forward pass; return the layer whose `forward` now hides its class's."""
-    entrance = block if hasattr(block, "forward") else block.conv  # a convolution and its batch norm are two layers
-
-    def told(x, **options):
-        del entrance.forward  # whoever is told may run the block himself
-        try:
-            tell(name, block, x)
-            return entrance.forward(x, **options)
-        finally:
-            entrance.forward = told
-
-    entrance.forward = told
-    return entrance
+    changed = int((before != after).sum())
+    return FusionReport(blocks, logits_error, changed, len(x), notes, not different, changes)
 
 
 def _differences_outside(model, fused):

@@ -5,6 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from repvgg_np import fusion_bound, rounding
+from repvgg_np.kernels import set_num_threads
+from tests.rounding_formula import ARITHMETICS, Arithmetic
+
 # Without the JIT every kernel is a Python loop: the same theorems, on fewer examples.
 WITHOUT_JIT = bool(numba.config.DISABLE_JIT)
 settings.register_profile(
@@ -26,7 +30,32 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """What is as small as here gains nothing from a second thread, and waits for it where the processor is busy."""
+    set_num_threads(1)
+
+
+@pytest.fixture
+def all_threads():
+    """All threads, for one test."""
+    set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    yield numba.config.NUMBA_NUM_THREADS
+    set_num_threads(1)
+
+
 @pytest.fixture
 def rng():
     """Return a generator with a fixed seed."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(params=ARITHMETICS)
+def arithmetic(request, monkeypatch):
+    """Return the arithmetic of this machine, or a coarse one that the bounds then believe in."""
+    arithmetic = Arithmetic(request.param)
+    if request.param == "coarse":
+        for module in (rounding, fusion_bound):
+            monkeypatch.setattr(module, "gamma", arithmetic.gamma)
+            monkeypatch.setattr(module, "underflow_guard", arithmetic.guard)
+    return arithmetic

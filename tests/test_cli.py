@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, and the one line that it says about bad input."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import repvgg_np as rv
 from repvgg_np.cli import main
 from repvgg_np.interop import save_npz
 from repvgg_np.models import CONFIGS, RepVGGConfig
+from repvgg_np.training import PRESETS, Preset, Settings
 from tests.data.cifar_files import random_split, write_folder
 
 SMALL = RepVGGConfig((1, 1, 2), (2, 4, 4), (2, 2, 2), {}, 32, 10)
@@ -58,10 +60,16 @@ def test_fuse_then_verify_then_evaluate(trained, capsys):
     code, out, _ = run(capsys, "fuse", model)
     assert code == 0 and str(fused) in out and rv.load(fused).form == "inference"
     code, out, _ = run(capsys, "verify", model, "--fused", fused, "--limit", 12)
-    assert code == 0 and "equal within rounding" in out and "0 of 12 test predictions changed" in out
+    assert code == 0 and "equal within rounding" in out and "0 of 12 predictions changed" in out
     code, out, _ = run(capsys, "verify", model, "--limit", 12, "--json")
     report = json.loads(out)
-    assert code == 0 and report["ok"] and 0 < report["max_error"] <= report["bound"] and len(report["blocks"]) == 4
+    assert (
+        code == 0
+        and report["ok"]
+        and report["changes"] == []
+        and 0 < report["max_error"] <= report["bound"]
+        and len(report["blocks"]) == 4
+    )
     results = []
     for file in (model, fused):
         code, out, _ = run(capsys, "evaluate", file, "--limit", 12, "--json")
@@ -73,12 +81,71 @@ def test_fuse_then_verify_then_evaluate(trained, capsys):
     assert code == 0 and "of 12 pictures correct" in out.splitlines()[-1]
 
 
+def test_evaluate_counts_confusions_and_can_look_at_mirror_images(trained, tmp_path, capsys):
+    arguments = ("evaluate", trained / "model.npz", "--limit", 12)
+    _, out, _ = run(capsys, *arguments, "--json")
+    plain = json.loads(out)
+    code, out, _ = run(capsys, *arguments, "--json", "--tta", "--figure", tmp_path / "confusion.png")
+    mirrored = json.loads(out)
+    assert code == 0 and (plain["tta"], mirrored["tta"]) == (False, True) and plain["loss"] != mirrored["loss"]
+    for result in (plain, mirrored):
+        confusion = np.array(result["confusion"])
+        assert confusion.sum() == 12 and confusion.trace() / 12 == result["accuracy"]
+        assert 0 <= result["calibration_error"] <= 1
+    assert image.imread(tmp_path / "confusion.png").ndim == 3
+    code, out, _ = run(capsys, *arguments, "--tta")
+    assert code == 0 and "each seen with its mirror image" in out and "calibration error" in out
+
+
+def test_a_preset_is_a_recipe_of_which_every_part_can_be_changed(tmp_path, capsys, monkeypatch):
+    small = Preset("RepVGG-small", Settings(epochs=1, batch_size=8, flip="alternating", padding=2), "a test")
+    monkeypatch.setitem(PRESETS, "small", small)
+    data = write_folder(tmp_path / "cifar", random_split("cifar10", "train", np.random.default_rng(0))[0])
+    write_folder(tmp_path / "cifar", random_split("cifar10", "test", np.random.default_rng(1))[0])
+    arguments = ("train", "--preset", "small", "--data-dir", data, "--out", tmp_path / "run", "--limit", 16)
+    code, _, err = run(capsys, *arguments, "--padding", 3, "--lr", 0.01)
+    assert code == 0
+    notes = rv.load(tmp_path / "run" / "model.npz").notes
+    assert Settings.from_dict(notes["settings"]) == dataclasses.replace(small.settings, padding=3, learning_rate=0.01)
+    assert notes["dataset"] == "cifar10"
+    for part in ("RepVGG-small", "batches of 8", "up to 0.01", "up to 3 pixels", "alternating flips"):
+        assert part in err
+
+
+def test_the_trained_network_in_the_package_needs_no_file(tmp_path, capsys):
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    image.imsave(tmp_path / "picture.png", picture)
+    code, out, _ = run(capsys, "predict", "--pretrained", "--image", tmp_path / "picture.png", "--json")
+    assert code == 0 and len(json.loads(out)) == 5
+
+
+@pytest.mark.slow_without_jit
+def test_the_fusion_of_the_trained_network_is_verified_without_any_data(capsys):
+    code, out, _ = run(capsys, "verify", "--pretrained", "--limit", 40)
+    assert code == 0 and "equal within rounding" in out and "of 40 predictions on synthetic changed" in out
+    assert "accuracy" not in out  # of shapes, by a network that knows cats
+
+
 def test_verify_fails_with_1_when_the_fused_file_is_wrong(trained, capsys):
     fused = rv.fuse(rv.load(trained / "model.npz"))
     fused.stages[0].reparam.bias.data += 1
     rv.save(fused, trained / "wrong.npz")
     code, out, _ = run(capsys, "verify", trained / "model.npz", "--fused", trained / "wrong.npz", "--limit", 4)
     assert code == 1 and "stage0" in out and "NOT equal" in out
+
+
+def test_verify_fails_with_1_when_a_prediction_changed_by_more_than_rounding(trained, capsys):
+    fused = rv.fuse(rv.load(trained / "model.npz"))
+    fused.linear.bias.data[3] += 1000
+    rv.save(fused, trained / "wrong.npz")
+    arguments = ("verify", trained / "model.npz", "--fused", trained / "wrong.npz", "--limit", 12)
+    code, out, _ = run(capsys, *arguments)
+    assert code == 1 and "became 3; the logits were" in out and ": more than rounding" in out
+    code, out, _ = run(capsys, *arguments, "--json")
+    report = json.loads(out)
+    assert code == 1 and not report["ok"] and report["changed_predictions"] > 0 and report["pictures"] == 12
+    first = report["changes"][0]
+    assert first["after"] == 3 != first["before"] and first["margin"] > first["bound"] > 0 and not first["ok"]
 
 
 def test_training_resumes_where_the_epochs_ended(trained, capsys):
@@ -120,12 +187,15 @@ def test_summary_adds_up(form, capsys):
     assert code == 0 and f"{numbers['parameters']:,} parameters" in out and "1280x7x7" in out
 
 
-def test_summary_without_a_name_lists_every_network(capsys):
+def test_summary_without_a_name_lists_every_network(capsys, monkeypatch):
     code, out, _ = run(capsys, "summary")
     assert code == 0
     for name in rv.list_models():
         assert any(line.startswith(f"{name} ") for line in out.splitlines())
-    assert json.loads(run(capsys, "summary", "--json")[1])[0]["inference_parameters"] == 8_309_384
+    for name in list(CONFIGS)[1:]:
+        monkeypatch.delitem(CONFIGS, name)  # one is enough to see what is written of it
+    (row,) = json.loads(run(capsys, "summary", "--json")[1])
+    assert row["inference_parameters"] == 8_309_384
 
 
 def test_bench_prints_medians_and_ratios(capsys):
@@ -157,6 +227,9 @@ def test_bench_prints_medians_and_ratios(capsys):
         ),
         (("demo", "--epochs", "0", "--out", "demo-out"), "epochs must be at least 1, got 0"),
         (("evaluate", "nowhere.npz"), "nowhere.npz"),
+        (("evaluate",), "expected a model's file or --pretrained"),
+        (("predict", "a.npz", "--pretrained", "--row", "1"), "a model's file or --pretrained, and not both, got a.npz"),
+        (("train", "--preset", "cofee"), "preset must be one of minute, coffee, lunch"),
         (("fuse", "nowhere.npz"), "nowhere.npz"),
         (("verify", "nowhere.npz"), "nowhere.npz"),
         (("predict", "nowhere.npz", "--row", "1"), "nowhere.npz"),

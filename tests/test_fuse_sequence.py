@@ -50,6 +50,14 @@ def test_a_smaller_kernel_is_a_larger_one_with_a_border_of_zeros(x, size, stride
     assert (conv(x, padded, stride=stride) == conv(x, kernel, stride=stride)).all()
 
 
+@pytest.mark.parametrize("size", [(5, 3), (3, 5), (9, 7), (7, 9)])
+def test_a_kernel_stands_in_the_middle_of_its_border(size):
+    kernel = np.arange(18).reshape(2, 1, 3, 3)
+    rows, columns = (size[0] - 3) // 2, (size[1] - 3) // 2
+    expected = np.pad(kernel, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
+    np.testing.assert_array_equal(pad_kernel(kernel, size), expected)
+
+
 @given(exact_arrays((1, 2, 3, 3)), st.lists(sizes, min_size=1, max_size=3), st.data())
 @few
 def test_parallel_branches_of_any_sizes_add_up(x, sizes, data):
@@ -94,6 +102,11 @@ def test_a_1x1_convolution_goes_into_the_one_after_it_if_the_border_is_its_bias(
     assert (conv(x, *fold_sequence(first, second, groups), stride, groups) == expected).all()
 
 
+def test_a_sequence_may_have_more_channels_than_small_numbers_count():
+    kernel, bias = fold_sequence((np.ones((300, 1, 1, 1)), np.ones(300)), (np.ones((1, 300, 1, 1)), np.ones(1)))
+    assert kernel == 300 and bias == 301
+
+
 def test_with_a_border_of_zeros_it_would_be_another_function():
     ones = np.array([Fraction(1)], object)
     first, second = (np.ones((1, 1, 1, 1), object), ones), (np.ones((1, 1, 3, 3), object), 0 * ones)
@@ -124,6 +137,16 @@ def test_many_groups_are_fewer_groups_with_zeros_between(x, groups, data):
     joined = join_groups(kernel, many, fewer)
     assert joined.shape == (8, 4 // fewer, 3, 1)
     assert (conv(x, joined, groups=fewer) == conv(x, kernel, groups=many)).all()
+
+
+def test_groups_that_are_joined_keep_their_channels_in_order():
+    # Two channels in each of the six groups; group 5 has the last two of the third pair, or of all twelve.
+    kernel = np.arange(1, 13).reshape(6, 2, 1, 1)
+    pairs, one = join_groups(kernel, 6, 3)[..., 0, 0], join_groups(kernel, 6, 1)[..., 0, 0]
+    for group in range(6):
+        row = [2 * group + 1, 2 * group + 2]
+        np.testing.assert_array_equal(pairs[group], [*row, 0, 0] if group % 2 == 0 else [0, 0, *row])
+        np.testing.assert_array_equal(one[group], [0] * 2 * group + row + [0] * 2 * (5 - group))
 
 
 @given(exact_arrays((1, 2, 4, 5)))
@@ -162,15 +185,24 @@ FOUR, KERNEL = np.ones(4), np.ones((4, 2, 3, 3))
     [
         (lambda: pad_kernel(KERNEL, (1, 3)), "size must be 3x3 or more by even numbers, got 1x3"),
         (lambda: pad_kernel(KERNEL, (3, 4)), "size must be 3x3 or more by even numbers, got 3x4"),
+        (lambda: pad_kernel(KERNEL, (4, 3)), "size must be 3x3 or more by even numbers, got 4x3"),
+        (lambda: pad_kernel(KERNEL, (3, 1)), "size must be 3x3 or more by even numbers, got 3x1"),
         (lambda: add_branches([]), "branches must not be empty"),
         (lambda: add_branches([(KERNEL, FOUR), (KERNEL[:2], FOUR[:2])]), r"same channels, got kernel \(2, 2, 3, 3\)"),
+        (lambda: add_branches([(KERNEL[:2], FOUR[:2]), (KERNEL, FOUR)]), r"same channels, got kernel \(4, 2, 3, 3\)"),
         (lambda: add_branches([(KERNEL, FOUR[:3])]), r"must have the same channels, got .* bias \(3,\)"),
+        (lambda: add_branches([(KERNEL, np.ones(5))]), r"must have the same channels, got .* bias \(5,\)"),
         (lambda: fold_sequence((KERNEL, FOUR), (KERNEL, FOUR)), "the first kernel must be 1x1, got 3x3"),
         (
             lambda: fold_sequence((KERNEL[:3, :, :1, :1], FOUR[:3]), (KERNEL, FOUR)),
             r"must have the 2 channels that the second takes, got kernel \(3, 2, 1, 1\), bias \(3,\)",
         ),
         (lambda: fold_sequence((KERNEL[:2, :, :1, :1], FOUR), (KERNEL, FOUR)), r"the 2 channels .* bias \(4,\)"),
+        (lambda: fold_sequence((KERNEL[:2, :, :1, :1], FOUR[:1]), (KERNEL, FOUR)), r"the 2 channels .* bias \(1,\)"),
+        (
+            lambda: fold_sequence((KERNEL[:, :, :1, :1], FOUR), (KERNEL, FOUR), 3),
+            r"must have the 6 channels that the second takes, got kernel \(4, 2, 1, 1\), bias \(4,\)",
+        ),
         (lambda: join_groups(KERNEL, 4, 3), "fewer must divide the 4 groups, got 3"),
         (lambda: join_groups(KERNEL, 4, 0), "fewer must divide the 4 groups, got 0"),
     ],

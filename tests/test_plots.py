@@ -30,6 +30,20 @@ def test_the_learning_curve_shows_every_epoch_in_percent():
     assert axes.get_xlabel() and axes.get_ylabel() == "accuracy (%)"
 
 
+def test_the_confusion_matrix_shows_every_count_and_is_coloured_by_the_mistakes(tmp_path, monkeypatch):
+    drawn = {}
+
+    def keep(canvas, file, **options):
+        drawn["axes"] = canvas.axes[0]
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    plots.confusion_matrix(tmp_path / "confusion.png", np.array([[8, 2], [0, 0]]), ("cat", "dog"), "title")
+    axes = drawn["axes"]
+    assert [text.get_text() for text in axes.texts] == ["8", "2", "0", "0"]
+    np.testing.assert_array_equal(axes.get_images()[0].get_array(), [[0, 0.2], [0, 0]])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+
+
 def test_the_fused_kernel_that_is_drawn_is_the_sum_of_the_branches_that_are_drawn(rng):
     canvas, pieces = Figure(), branches(rng)
     plots.draw_fusion(canvas, pieces, [(1, 1), (2, 0)])

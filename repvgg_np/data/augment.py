@@ -49,7 +49,7 @@ def normalise(images, mean, std, dtype=np.float32):
     return np.stack(planes, axis=-1).transpose(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W)
 
 
-def random_crop_and_flip(images, rng, padding=4):
+def random_crop_and_flip(images, rng, padding=4, flipped=None):
     """Shift each picture by a few random pixels and mirror half of them: the usual augmentation for CIFAR.
 
     Each picture is continued on all sides by its own mirror image (its outermost row or column is not
@@ -65,6 +65,8 @@ def random_crop_and_flip(images, rng, padding=4):
     padding : int, optional
         By how many pixels a picture may be shifted either way: at least 0, and less than its height and
         width.
+    flipped : numpy.ndarray, optional
+        bool (N,): which pictures are mirrored. Without it, a coin decides for each.
 
     Returns
     -------
@@ -88,7 +90,8 @@ def random_crop_and_flip(images, rng, padding=4):
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
     top, left = rng.integers(0, 2 * padding + 1, (2, count))
     crops = windows[np.arange(count), :, top, left]
-    flipped = rng.random(count) < 0.5
+    if flipped is None:
+        flipped = rng.random(count) < 0.5
     crops[flipped] = crops[flipped, :, :, ::-1]
     return crops
 

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from repvgg_np.data.augment import normalise, random_crop_and_flip
+from repvgg_np.data.augment import normalise
+from repvgg_np.data.augmentation import Augmentation
 from repvgg_np.data.checks import check_at_least
+from repvgg_np.data.shrink import shrink
 
 ORDER, AUGMENTATION = 1, 2  # what a random stream is for
 
 
-def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False, start=0, drop_last=False):
+def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False, start=0, drop_last=False, size=None):
     """Iterate over one epoch of a data set, batch by batch.
 
     The order of the pictures is a function of `(seed, epoch)`, and the augmentation of a batch one of `(seed,
@@ -27,17 +29,19 @@ def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False
         With None the pictures come in the order of the data set, otherwise shuffled.
     epoch : int, optional
         Which pass over the data this is, from 0: each has an order of its own.
-    augment : bool, optional
-        Whether to crop and flip at random (`random_crop_and_flip`); needs a seed.
+    augment : bool or Augmentation, optional
+        How the pictures are changed at random; needs a seed. True is `Augmentation()`: shifts and flips.
     start : int, optional
         Index of the first batch to return: the ones before are skipped, and cost nothing.
     drop_last : bool, optional
         Whether to leave out a last batch of fewer than `batch_size` pictures.
+    size : int, optional
+        Shrink the pictures to this height and width (`shrink`).
 
     Yields
     ------
     x : numpy.ndarray
-        float32 (n, 3, 32, 32), in memory with the channels last.
+        float32 (n, 3, 32, 32), or of another `size`; in memory with the channels last.
     y : numpy.ndarray
         int64 (n,).
 
@@ -61,11 +65,14 @@ def batches(dataset, batch_size, *, mean, std, seed=None, epoch=0, augment=False
         )
     if start > count:
         raise ValueError(f"start must be at most {count}, the number of batches, got {start}")
-    normalise(dataset.images[:1], mean, std)  # raises now what it would raise at the first step
-    return _generate(dataset, batch_size, mean, std, seed, epoch, augment, range(start, count))
+    size = 32 if size is None else size
+    normalise(shrink(dataset.images[:1], size), mean, std)  # raises now what it would raise at the first step
+    if augment is True:
+        augment = Augmentation()
+    return _generate(dataset, batch_size, mean, std, seed, epoch, augment, range(start, count), size)
 
 
-def _generate(dataset, batch_size, mean, std, seed, epoch, augment, indices):
+def _generate(dataset, batch_size, mean, std, seed, epoch, augment, indices, size):
     """Yield the batches of these indices; the arguments are checked."""
     order = np.arange(len(dataset))
     if seed is not None:
@@ -74,5 +81,6 @@ def _generate(dataset, batch_size, mean, std, seed, epoch, augment, indices):
         chosen = order[index * batch_size : (index + 1) * batch_size]
         images = dataset.images[chosen]
         if augment:
-            images = random_crop_and_flip(images, np.random.default_rng([seed, epoch, AUGMENTATION, index]))
-        yield normalise(images, mean, std), dataset.labels[chosen]
+            flipped = augment.flips(chosen, len(dataset), seed, epoch)
+            images = augment.apply(images, np.random.default_rng([seed, epoch, AUGMENTATION, index]), mean, flipped)
+        yield normalise(shrink(images, size), mean, std), dataset.labels[chosen]

@@ -64,11 +64,13 @@ def _find(size):
     step = 1 << max(0, size.bit_length() - 3)
     size = -(-size // step) * step  # arrays that are nearly as large share their blocks
     blocks = _blocks.setdefault(size, [])
-    for index in range(len(blocks)):
-        if _references(blocks, index) == _FREE:
-            blocks.append(blocks.pop(index))  # those that were given out last are the last to be asked again
+    for _ in range(len(blocks)):
+        # The last one is asked first: what was free a moment ago is still in the cache. One that is in use goes to the
+        # front, so that the next calls need not ask it again.
+        if _references(blocks, -1) == _FREE:
             blocks[-1][2] = _calls
             return blocks[-1]
+        blocks.insert(0, blocks.pop())
     for others in _blocks.values():
         others[:] = [block for block in others if _calls - block[2] <= LONGEST_IDLE]
     memory = np.empty(size, np.uint8)

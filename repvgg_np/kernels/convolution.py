@@ -51,7 +51,6 @@ def conv2d(x, weight, bias=None, stride=1, padding=1, groups=1, algorithm="auto"
         If shapes or dtypes don't fit together, or the algorithm can't do what is asked.
     """
     stride, padding = check_geometry(x, weight, bias, stride, padding, groups)
-    height, width = output_size(x.shape[2:], weight.shape[2:], stride, padding)
     if algorithm == "auto":
         algorithm = choose_algorithm(x.shape, weight.shape, stride, padding, groups)
     elif algorithm not in ALGORITHMS:
@@ -65,7 +64,13 @@ def conv2d(x, weight, bias=None, stride=1, padding=1, groups=1, algorithm="auto"
         raise ValueError(f"algorithm 'depthwise' needs as many groups as channels, got {groups} of {weight.shape}")
     if prepared is None:
         prepared = prepare_kernel(weight, groups, algorithm)
-    c_out, _, k_h, k_w = weight.shape
+    return _convolve(x, prepared, bias, relu, weight.shape, stride, padding, groups, algorithm)
+
+
+def _convolve(x, prepared, bias, relu, weight_shape, stride, padding, groups, algorithm):
+    """Do what `conv2d` says, with a kernel of that shape; nothing is checked."""
+    c_out, _, k_h, k_w = weight_shape
+    height, width = output_size(x.shape[2:], (k_h, k_w), stride, padding)
     x = channels_last(x)
     out = buffers.empty((x.shape[0], height, width, c_out), x.dtype)
     if algorithm == "winograd":
@@ -138,7 +143,6 @@ def conv2d_backward(
 def _grad_input(grad_out, x, weight, stride, padding, groups, algorithm):
     """Return the gradient of the input (N, C_in, H, W), by the quickest way that there is for this geometry."""
     c_out, depth_in, k_h, k_w = weight.shape
-    split = weight.reshape(groups, c_out // groups, depth_in, k_h, k_w)
     if _is_depthwise(weight.shape, groups):
         grad_x = buffers.empty(channels_last(x).shape, x.dtype)
         taps = prepare_kernel(weight, groups, "depthwise")
@@ -146,9 +150,13 @@ def _grad_input(grad_out, x, weight, stride, padding, groups, algorithm):
         return channels_first(grad_x)
     if stride == (1, 1) and padding[0] < k_h and padding[1] < k_w:
         # The transposed convolution: the kernel turned by 180 degrees, its two channel axes exchanged in each group.
-        turned = split[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4).reshape(groups * depth_in, c_out // groups, k_h, k_w)
         border = (k_h - 1 - padding[0], k_w - 1 - padding[1])
-        return conv2d(grad_out, turned, None, 1, border, groups, algorithm)
+        shape = (groups * depth_in, c_out // groups, k_h, k_w)
+        if algorithm == "auto":
+            algorithm = choose_algorithm(grad_out.shape, shape, stride, border, groups)
+        panels = im2col.pack_kernel(weight, groups, turned=True)
+        return _convolve(grad_out, panels, None, False, shape, stride, border, groups, algorithm)
+    split = weight.reshape(groups, c_out // groups, depth_in, k_h, k_w)
     matrices = split.transpose(0, 1, 3, 4, 2).reshape(groups, c_out // groups, k_h * k_w * depth_in)
     panels = pack_panels(matrices)
     grad_x = buffers.empty(channels_last(x).shape, x.dtype)
@@ -255,22 +263,28 @@ def check_geometry(x, weight, bias, stride, padding, groups):
     stride, padding = as_pair("stride", stride, 1), as_pair("padding", padding, 0)
     if not isinstance(groups, (int, np.integer)) or groups < 1:
         raise ValueError(f"groups must be an integer of at least 1, got {groups!r}")
-    c_out, depth_in, k_h, k_w = weight.shape
-    if min(weight.shape) < 1:
-        raise ValueError(f"weight must not be empty, got the shape {weight.shape}")
-    if x.shape[1] != depth_in * groups:
+    _check_shapes(x.shape, weight.shape, padding, groups)
+    if bias is not None:
+        check_float("bias", bias, "(C_out,)", x.dtype)
+        if bias.shape != weight.shape[:1]:
+            raise ValueError(f"bias must have the shape {weight.shape[:1]}, got {bias.shape}")
+    return stride, padding
+
+
+@functools.lru_cache(maxsize=4096)
+def _check_shapes(x_shape, weight_shape, padding, groups):
+    """Refuse shapes that don't fit together. A network asks for the same few again and again."""
+    c_out, depth_in, k_h, k_w = weight_shape
+    if min(weight_shape) < 1:
+        raise ValueError(f"weight must not be empty, got the shape {weight_shape}")
+    if x_shape[1] != depth_in * groups:
         raise ValueError(
-            f"x must have {depth_in * groups} channels for this weight and groups={groups}, got {x.shape[1]}"
+            f"x must have {depth_in * groups} channels for this weight and groups={groups}, got {x_shape[1]}"
         )
     if c_out % groups:
         raise ValueError(f"groups must divide the weight's {c_out} output channels, got {groups}")
-    if x.shape[2] + 2 * padding[0] < k_h or x.shape[3] + 2 * padding[1] < k_w:
+    if x_shape[2] + 2 * padding[0] < k_h or x_shape[3] + 2 * padding[1] < k_w:
         raise ValueError(
-            f"x must be at least as large as the {k_h}x{k_w} kernel, got {x.shape[2]}x{x.shape[3]} "
+            f"x must be at least as large as the {k_h}x{k_w} kernel, got {x_shape[2]}x{x_shape[3]} "
             f"with padding {padding}"
         )
-    if bias is not None:
-        check_float("bias", bias, "(C_out,)", x.dtype)
-        if bias.shape != (c_out,):
-            raise ValueError(f"bias must have the shape {(c_out,)}, got {bias.shape}")
-    return stride, padding

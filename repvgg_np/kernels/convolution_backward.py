@@ -102,10 +102,11 @@ def _grad_weight(x, grad_out, kernel_size, stride, padding, groups, grad, scratc
     # A worker owns some rows of grad_w and runs through all pictures for them, in order: nothing is added up across
     # threads, and the bits do not depend on how many there are.
     for worker in prange(workers):
-        share = (tiles * worker // workers, tiles * (worker + 1) // workers)
+        number = np.intp(worker)
+        share = (tiles * number // workers, tiles * (number + 1) // workers)
         offsets = tap_offsets(kernel_size, depth_in, padded_width, channels)
         for n in range(x.shape[0]):
-            picture, first = scratch[worker], 0
+            picture, first = scratch[number], 0
             if in_place:
                 picture, first = flat_x, n * padded_height * padded_width * channels
             else:
@@ -188,7 +189,8 @@ def _grad_input(grad_out, panels, kernel_size, stride, padding, grad_x, block):
     pixels = grad_out.shape[1] * grad_out.shape[2]
     lanes = VECTOR_BYTES // grad_out.itemsize
     flat_out, flat_panels, flat_grad_x = grad_out.reshape(-1), panels.reshape(-1), grad_x.reshape(-1)
-    for n in prange(grad_x.shape[0]):  # patches overlap within a picture only: each iteration owns one
+    for picture_number in prange(grad_x.shape[0]):  # patches overlap within a picture only: each iteration owns one
+        n = np.intp(picture_number)
         patches = np.empty(block * depth, grad_out.dtype)
         starts = c_out * np.arange(block)
         no_bias = np.zeros(depth + 2 * lanes, grad_out.dtype)

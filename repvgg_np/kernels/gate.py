@@ -1,6 +1,6 @@
 """A gate: every channel of every picture is multiplied by a number of its own (the "excite" of squeeze-and-excite).
 
-The oracles are `reference.gate` and `reference.gate_backward`.
+The oracles are `reference_networks.gate` and `reference_networks.gate_backward`.
 """
 
 import numpy as np

@@ -19,21 +19,25 @@ from numba import prange
 
 from repvgg_np.kernels import buffers
 from repvgg_np.kernels.copy import copy_padded_rows
-from repvgg_np.kernels.gemm import multiply, pack_panels, round_up
+from repvgg_np.kernels.gemm import multiply, round_up
 from repvgg_np.kernels.jit import get_num_threads, kernel, parallel_kernel
+from repvgg_np.kernels.layout import plain_memory
 from repvgg_np.kernels.simd import VECTOR_BYTES
 
 # A band should leave room in a core's second-level cache for the panel that it is multiplied by.
 BAND_BYTES = 256 * 1024
 
 
-def pack_kernel(weight, groups):
+def pack_kernel(weight, groups, turned=False):
     """Pack a convolution kernel into the panels of `gemm.py`, one matrix for each group.
 
     Parameters
     ----------
     weight : ndarray (C_out, C_in / groups, K_h, K_w)
     groups : int
+    turned : bool
+        Whether to pack the kernel of the transposed convolution instead, which makes the gradient of the input: turned
+        by 180 degrees, its two channel axes exchanged in each group.
 
     Returns
     -------
@@ -41,10 +45,40 @@ def pack_kernel(weight, groups):
         Rows of each matrix in the order of a patch in memory: kernel row, kernel column, channel.
     """
     c_out, depth_in, k_h, k_w = weight.shape
-    split = weight.reshape(groups, c_out // groups, depth_in, k_h, k_w)
-    matrices = split.transpose(0, 3, 4, 2, 1)  # -> (groups, K_h, K_w, C_in / groups, C_out / groups)
-    matrices = matrices.reshape(groups, k_h * k_w * depth_in, c_out // groups)
-    return pack_panels(matrices)
+    taps = k_h * k_w
+    # How many channels there are on each side, and how far one is from the next in memory.
+    inputs, outputs = (depth_in, taps), (c_out // groups, depth_in * taps)
+    (depth, depth_step), (columns, column_step) = (outputs, inputs) if turned else (inputs, outputs)
+    first, tap_step = (taps - 1, -1) if turned else (0, 1)
+    panels = buffers.empty((groups, taps * depth * round_up(columns, VECTOR_BYTES // weight.itemsize)), weight.dtype)
+    flat = plain_memory(weight).reshape(-1)
+    _pack(flat, first, taps, tap_step, depth, depth_step, columns, column_step, panels)
+    return panels
+
+
+@kernel
+def _pack(flat, first, taps, tap_step, depth, depth_step, columns, column_step, panels):
+    """Write a matrix for each group into its panels, as `gemm.pack_panels` does.
+
+    The number of tap k, channel c (row k * depth + c of the matrix) and column n lies at
+    `flat[first + k * tap_step + c * depth_step + n * column_step]`, and `taps * depth * columns` further on in each
+    further group.
+    """
+    lanes = VECTOR_BYTES // flat.itemsize
+    for group in range(panels.shape[0]):
+        place, start = 0, first + group * taps * depth * columns
+        for panel in range(0, columns, 2 * lanes):
+            width = min(round_up(columns - panel, lanes), 2 * lanes)
+            real = min(columns - panel, width)
+            for c in range(depth):  # the taps of a channel are neighbours in memory
+                for k in range(taps):
+                    row = place + (k * depth + c) * width
+                    source = start + k * tap_step + c * depth_step + panel * column_step
+                    for n in range(real):
+                        panels[group, row + n] = flat[source + n * column_step]
+                    for n in range(real, width):
+                        panels[group, row + n] = 0
+            place += taps * depth * width
 
 
 def pad_bias(bias, c_out, groups, dtype):
@@ -123,8 +157,9 @@ def _conv2d(x, panels, bias, relu, kernel_size, stride, padding, out, band, part
     items = x.shape[0] * ((out.shape[1] + band - 1) // band) * parts
     # Every output is computed by one item alone, so any share of them among threads gives the same bits.
     for worker in prange(workers):
-        share = (items * worker // workers, items * (worker + 1) // workers)
-        convolve_share(x, panels, bias, relu, kernel_size, stride, padding, out, band, parts, share, scratch[worker])
+        number = np.intp(worker)
+        share = (items * number // workers, items * (number + 1) // workers)
+        convolve_share(x, panels, bias, relu, kernel_size, stride, padding, out, band, parts, share, scratch[number])
 
 
 def conv2d(x, panels, bias, relu, kernel_size, stride, padding, out):

@@ -3,6 +3,10 @@
 `@kernel` compiles a function that other kernels call; `@parallel_kernel` compiles a shell whose `prange` loops run on
 all threads. Few and thin shells, plain bodies: a shell of a hundred lines takes ten times as long to compile.
 
+A kernel is compiled once for each combination of types that it is called with, so its callers should agree on them. To
+Numba, the number that `prange` counts is unsigned, and every constant has a type of its own, in a tuple too: hence
+`np.intp(worker)` where large kernels are called. (Where a constant makes the inner loops quicker, it stays one.)
+
 Numba keeps compiled code on disk, and takes it for fresh as long as the *file of the function itself* is unchanged. But
 a kernel contains the code of the kernels that it calls, from other files. So the stamp that Numba compares is replaced
 here by a digest of every file in this folder, and of the width of the vector registers.
@@ -14,6 +18,7 @@ import uuid
 from pathlib import Path
 
 import numba
+import numpy as np
 
 from repvgg_np.kernels.simd import VECTOR_BYTES
 
@@ -39,6 +44,27 @@ def _keep(dispatcher):
     own = uuid.uuid4().hex[:12]
     file._data_name_pattern = file._data_name_pattern.replace(".{number", f".{own}.{{number")
     return dispatcher
+
+
+def is_kept(dispatcher, dtype):
+    """Return whether machine code for arrays of that dtype was kept by an earlier start.
+
+    Parameters
+    ----------
+    dispatcher : function
+        A kernel, as `kernel` or `parallel_kernel` made it.
+    dtype : dtype
+
+    Returns
+    -------
+    bool
+        True too where nothing needs to be compiled.
+    """
+    if numba.config.DISABLE_JIT:
+        return True
+    wanted = numba.from_dtype(np.dtype(dtype))
+    index = dispatcher._cache._cache_file._load_index()  # by the types of the arguments, the processor and the bytecode
+    return any(getattr(argument, "dtype", None) == wanted for arguments, *_ in index for argument in arguments)
 
 
 def kernel(function):

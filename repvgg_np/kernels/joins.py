@@ -2,7 +2,7 @@
 
 That is what the paper holds against them: few FLOPs, but every byte is read and written once more.
 
-The oracles are `+`, `reference.channel_shuffle` and `numpy.concatenate`.
+The oracles are `+`, `reference_networks.channel_shuffle` and `numpy.concatenate`.
 """
 
 from numba import prange

@@ -2,8 +2,7 @@
 
 The channels of a pixel lie side by side: the innermost loop runs over channels, and a register holds sixteen of them.
 
-The oracles are `reference.max_pool`, `reference.max_pool_backward`, `reference.average_windows` and
-`reference.average_windows_backward`.
+The oracles are `max_pool` and `average_windows`, each with its `_backward`, in `reference_networks.py`.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 Loops over a slice, from 0, become vector instructions; over part of the whole array's indices they do not (ten times as
 slow), because any of those might be negative and count from the end.
 
-The oracles are `reference.relu6` and `reference.relu6_backward`.
+The oracles are `reference_networks.relu6` and `reference_networks.relu6_backward`.
 """
 
 from numba import prange

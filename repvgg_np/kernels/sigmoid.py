@@ -2,7 +2,7 @@
 
 Written so that no exponential overflows: exp is only ever taken of a number that is not positive.
 
-The oracles are `reference.sigmoid` and `reference.silu`, with their gradients.
+The oracles are `reference_networks.sigmoid` and `reference_networks.silu`, with their gradients.
 """
 
 import numpy as np

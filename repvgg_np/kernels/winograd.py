@@ -174,12 +174,12 @@ def convolve_share(
             length = min(piece, depth - k)
             kernel_place = group * depth * round_up(channels, lanes) + column * depth
             if own_u:
-                kernel_place = 0
-                rows = (0, (real + 2 * lanes - 1) // (2 * lanes) * length)
+                kernel_place, start = 0, np.intp(0)
+                rows = (start, (real + 2 * lanes - 1) // (2 * lanes) * length)
                 place, channel = group * panels.shape[1], first + column
                 transform_kernel(
-                    flat_panels, place, depth, columns, channel, real, (k, length), form, scales, flat_u, 0, u.shape[1],
-                    rows,
+                    flat_panels, place, depth, columns, channel, real, (k, length), form, scales, flat_u, start,
+                    u.shape[1], rows,
                 )  # fmt: skip
             for p in range(side * side):
                 matrix = different_matrix(p) if form == STRIDED else p
@@ -215,20 +215,27 @@ def _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, par
         channels = min(width, columns - first)
         if not own_u:
             for worker in prange(workers):
-                transform_share(panels, depth, columns, first, channels, form, scales, u[0], worker, workers)
+                transform_share(panels, depth, columns, first, channels, form, scales, u[0], np.intp(worker), workers)
         items = (tiles + block - 1) // block * groups * ((channels + part - 1) // part)
         # Every output is computed by one item alone, so any share of them among threads gives the same bits.
         for worker in prange(workers):
-            share = (items * worker // workers, items * (worker + 1) // workers)
+            number = np.intp(worker)
+            share = (items * number // workers, items * (number + 1) // workers)
             convolve_share(
                 x, panels, bias, relu, form, padding, scales, out, block, first, channels, part, piece, own_u,
-                u[worker * own_u], share, scratch[worker],
+                u[number * own_u], share, scratch[number],
             )  # fmt: skip
 
 
 def equal_parts(whole, most):
     """Return how large equal parts of a whole are, of as few parts as there can be if none exceeds `most`."""
     return -(-whole // -(-whole // most))
+
+
+@functools.cache
+def scales_of(form, dtype):
+    """Return by what each number of U is still to be multiplied: the products of two factors of G's rows."""
+    return np.outer(FACTORS[form], FACTORS[form]).ravel().astype(dtype)
 
 
 def whole_panels(columns, lanes):
@@ -258,7 +265,7 @@ def conv2d(x, panels, bias, relu, form, padding, out):
     side, tile, _ = sizes_of(form)
     numbers, different = side * side, different_matrices(form)
     tiles = out.shape[0] * -(-out.shape[1] // tile) * -(-out.shape[2] // tile)
-    # As many tiles in a block as make V and M about as large as U.
+    # Blocks of more tiles read U less often, but then V leaves the thread's cache.
     most = min(max(depth * columns // (depth + columns), LEAST_TILES), MOST_TILES)
     share = -(-tiles // workers)
     own_u = share < TILES_TO_SHARE_U and tiles > 0
@@ -266,12 +273,12 @@ def conv2d(x, panels, bias, relu, form, padding, out):
         share, width, part = tiles, columns, min(columns, 2 * lanes)
         piece = equal_parts(depth, max(1, OWN_U_BYTES // (different * x.itemsize * round_up(part, lanes))))
     else:
-        piece = depth
-        part = width = min(columns, whole_panels(U_BYTES // (different * x.itemsize * depth * groups), lanes))
+        piece, width = depth, min(columns, whole_panels(U_BYTES // (different * x.itemsize * depth * groups), lanes))
+        part = min(width, 4 * lanes)  # so that M is small enough to stay in a thread's cache
     block = equal_parts(share, most) if share else 1
     room = numbers * (block * (round_up(depth, lanes) + round_up(part, lanes)) + 2 * lanes)
     scratch = buffers.empty((workers, room), x.dtype)
     copies, size = (workers, piece * round_up(part, lanes)) if own_u else (1, groups * depth * round_up(width, lanes))
     u = buffers.empty((copies, different, size + lanes), x.dtype)
-    scales = np.outer(FACTORS[form], FACTORS[form]).ravel().astype(x.dtype)
+    scales = scales_of(form, x.dtype)
     _conv2d(x, panels, bias, relu, form, padding, scales, out, block, width, part, piece, own_u, u, scratch)

@@ -98,7 +98,7 @@ def transform_share(x, grad_out, padding, group, groups, first, share, v, m, pos
 def add_products(v, place_v, row_v, depth, m, place_m, row_m, columns, tiles, grad, target):
     """Add `V^T @ dM` of one of the 36 numbers to its matrix (depth, columns in whole registers) in `grad`."""
     lanes = VECTOR_BYTES // v.itemsize
-    walk = (1, 0, tiles, row_v, row_m)
+    walk = (np.intp(1), np.intp(0), tiles, row_v, row_m)
     for column in range(0, columns, 2 * lanes):
         for row in range(0, depth, TILE_ROWS):
             last = depth - 1
@@ -151,11 +151,14 @@ def _grad_weight(x, grad_out, padding, group, groups, v, m, u, grad, block, work
     for first in range(0, tiles, block):
         count = min(block, tiles - first)
         for worker in prange(workers):
-            share = (count * worker // workers, count * (worker + 1) // workers)
+            number = np.intp(worker)
+            share = (count * number // workers, count * (number + 1) // workers)
             transform_share(x, grad_out, padding, group, groups, first, share, v, m, position_v, position_m)
-        for p in prange(36):  # each product has a sum of its own
+        for product in prange(36):  # each has a sum of its own
+            p = np.intp(product)
             add_products(v, p * position_v, row_v, depth, m, p * position_m, row_m, columns, count, u, p * position_u)
-    for c in prange(depth):
+    for channel in prange(depth):
+        c = np.intp(channel)
         transform_row(u, c * row_m, position_u, grad, c * row_m, position_u, row_m // lanes)
 
 

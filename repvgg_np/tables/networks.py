@@ -9,6 +9,7 @@ from repvgg_np.tables.text import Footnotes, columns, number, order_lines, speed
 TABLES = {"4": TABLE_4, "5": TABLE_5}
 SHOWN_PAIRS = 6
 COSTS = ("flops", "winograd_multiplications", "memory_access")
+PAPER_BATCH, ITEM_BYTES = 128, 4  # float32
 
 
 def published_networks(table, batch=8, size=None, rounds=5, measure=True):
@@ -116,7 +117,7 @@ def add_speed(rows, batch, size, rounds, title):
         mine = timed["networks"][row["text"]]
         row |= {"images_per_second": mine["images_per_second"], "quartiles": mine["quartiles"]}
         row["gflops"] = 2e-9 * row["flops"] * row["images_per_second"]  # a multiply-add is two operations
-    return {"speed": compare_speed(rows), **{key: timed[key] for key in ("batch", "rounds", "slowdown")}}
+    return {"speed": compare_speed(rows, batch), **{key: timed[key] for key in ("batch", "rounds", "slowdown")}}
 
 
 def _maker(name):
@@ -124,12 +125,14 @@ def _maker(name):
     return lambda: create_model(name, seed=None, form="inference")
 
 
-def compare_speed(rows):
+def compare_speed(rows, batch):
     """Compare orders: by speed here, by the paper's speed, by each count.
 
     Parameters
     ----------
     rows : list of dict
+    batch : int
+        With which they were timed: parameters are read once for a batch.
 
     Returns
     -------
@@ -141,11 +144,10 @@ def compare_speed(rows):
     if len(rows) < 2:
         return {"spearman": {}, "more_flops": []}
     names, here = [row["text"] for row in rows], [row["images_per_second"] for row in rows]
-    fewer = {key: [-row[key] for row in rows] for key in COSTS}
-    result = {"spearman": {key: spearman(here, values) for key, values in fewer.items()}}
+    result = {"spearman": _few_and_fast(rows, here, batch)}
     if "paper_images_per_second" in rows[0]:
         paper = [row["paper_images_per_second"] for row in rows]
-        result["paper_spearman"] = {key: spearman(paper, values) for key, values in fewer.items()}
+        result["paper_spearman"] = _few_and_fast(rows, paper, PAPER_BATCH)
         result["spearman"] = {"paper": spearman(here, paper), **result["spearman"]}
         result["disagreements"] = disagreements(names, paper, here)
     pairs = [
@@ -156,6 +158,18 @@ def compare_speed(rows):
     ]
     result["more_flops"] = sorted(pairs, key=lambda pair: -pair[2])
     return result
+
+
+def _few_and_fast(rows, speeds, batch):
+    """Correlate speeds with the inverse of each count, for one picture of a batch."""
+    found = {}
+    for key in COSTS:
+        counts = [row[key] for row in rows]
+        if key == "memory_access":
+            shared = [ITEM_BYTES * row["parameters"] * (1 - 1 / batch) for row in rows]
+            counts = [count - saved for count, saved in zip(counts, shared, strict=True)]
+        found[key] = spearman(speeds, [-count for count in counts])
+    return found
 
 
 def text(result):
@@ -193,7 +207,7 @@ def _speed_lines(result):
     """Say what the order by speed has to do with other orders."""
     found = result["speed"]
     lines = [f"batch {result['batch']}, medians of {result['rounds']} interleaved rounds"]
-    names = {"flops": "FLOPs", "winograd_multiplications": "Wino MULs", "memory_access": "bytes read and written"}
+    names = {"flops": "FLOPs", "winograd_multiplications": "Wino MULs", "memory_access": "bytes for a batch"}
     if "paper" in found["spearman"]:
         lines.append(f"Spearman's rank correlation with the paper's speeds: {found['spearman']['paper']:.2f}")
         lines += order_lines(found["disagreements"], "here, though not in the paper,")

@@ -6,6 +6,8 @@ Begin with `loop.py`.
 from repvgg_np.training.ablation import ROWS, ablate, find_rows
 from repvgg_np.training.ablation_results import RESULTS_FILE, read_results, summarise, table
 from repvgg_np.training.ablation_run import DataSource, process_pool
+from repvgg_np.training.averaging import WeightAverage
+from repvgg_np.training.calibration import calibration_error
 from repvgg_np.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from repvgg_np.training.errors import TrainingDiverged, TrainingInterrupted
 from repvgg_np.training.evaluate import Evaluation, evaluate
@@ -15,16 +17,20 @@ from repvgg_np.training.loop import TrainingResult, train
 from repvgg_np.training.loss import cross_entropy, softmax
 from repvgg_np.training.mixup import mixup
 from repvgg_np.training.position import Position
+from repvgg_np.training.presets import PRESETS, Preset, describe_recipe, find_preset
+from repvgg_np.training.report import evaluation_report
 from repvgg_np.training.saver import CHECKPOINT_FILE, HISTORY_FILE
 from repvgg_np.training.schedule import SCHEDULES, cosine, make_schedule, one_cycle
 from repvgg_np.training.settings import Settings
 from repvgg_np.training.sgd import DECAYS, SGD
+from repvgg_np.training.whitening import whiten_first_layer
 
 __all__ = [
     "CHECKPOINT_FILE",
     "COLUMNS",
     "DECAYS",
     "HISTORY_FILE",
+    "PRESETS",
     "RESULTS_FILE",
     "ROWS",
     "SCHEDULES",
@@ -35,15 +41,21 @@ __all__ = [
     "Evaluation",
     "History",
     "Position",
+    "Preset",
     "Settings",
     "TrainingDiverged",
     "TrainingInterrupted",
     "TrainingResult",
+    "WeightAverage",
     "ablate",
+    "calibration_error",
     "cosine",
     "cross_entropy",
+    "describe_recipe",
     "describe_run",
     "evaluate",
+    "evaluation_report",
+    "find_preset",
     "find_rows",
     "load_checkpoint",
     "make_schedule",
@@ -57,4 +69,5 @@ __all__ = [
     "summarise",
     "table",
     "train",
+    "whiten_first_layer",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from repvgg_np.analysis import ABLATION_TOP_1, spearman
 from repvgg_np.atomic import atomic_write
 from repvgg_np.training.facts import differences
+from repvgg_np.training.settings import Settings
 
 RESULTS_FILE, FACTS_FILE = "results.csv", "ablation.json"
 COLUMNS = {
@@ -56,8 +57,8 @@ class Results:
                 before = dict(json.loads(facts_path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError) as error:
                 raise ValueError(f"cannot read {facts_path}: {error}") from error
-            if before != facts:
-                different = differences(_flat(before), _flat(facts))
+            different = differences(_flat(before), _flat(facts))
+            if different:
                 raise ValueError(f"{folder} holds another ablation: {different}; choose another folder")
         else:
             with atomic_write(facts_path) as file:
@@ -220,6 +221,9 @@ def _shown(number):
 
 
 def _flat(facts):
-    """Put the settings beside the other facts, so that a difference is shown by its name."""
+    """Put the settings beside the other facts, so that a difference is shown by its name.
+
+    What older files don't say had its default.
+    """
     settings = facts.get("settings")
-    return {**facts, **settings, "settings": None} if isinstance(settings, dict) else facts
+    return {**facts, **Settings().as_dict(), **settings, "settings": None} if isinstance(settings, dict) else facts

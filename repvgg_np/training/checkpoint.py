@@ -17,7 +17,7 @@ from repvgg_np.training.position import Position
 from repvgg_np.training.settings import Settings
 
 FORMAT = "repvgg_np checkpoint, version 1"
-_STATE, _MOMENTUM = "model/", "momentum/"  # the names in the file begin with the one or the other
+_STATE, _MOMENTUM, _AVERAGE = "model/", "momentum/", "average/"  # with one of these begin the names in the file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,6 +36,8 @@ class Checkpoint:
         From `describe_run`: the network, the data, the classes, the normalisation.
     history : list of dict
         The rows of the epochs before `position.epoch`.
+    average : dict of str to ndarray
+        The averaged weights; empty where none are kept.
     """
 
     path: object
@@ -45,8 +47,9 @@ class Checkpoint:
     position: Position
     facts: dict
     history: list
+    average: dict
 
-    def restore(self, model, optimizer, settings, facts):
+    def restore(self, model, optimizer, settings, facts, average=None):
         """Put the network and the optimizer into the state of the checkpoint, if it belongs to this very run.
 
         Parameters
@@ -56,6 +59,7 @@ class Checkpoint:
         settings : Settings
         facts : dict
             From `describe_run`.
+        average : WeightAverage, optional
 
         Raises
         ------
@@ -70,6 +74,8 @@ class Checkpoint:
             if different:
                 raise ValueError(f"{self.path} is a checkpoint of a run with other {what}: {different}")
         try:
+            if average is not None:
+                average.load_state_dict(self.average)
             former = optimizer.state_dict()
             optimizer.load_state_dict(self.momentum)
             try:
@@ -81,7 +87,7 @@ class Checkpoint:
             raise ValueError(f"{self.path} is a checkpoint of another network: {error}") from error
 
 
-def save_checkpoint(path, model, optimizer, settings, position, facts, history):
+def save_checkpoint(path, model, optimizer, settings, position, facts, history, average=None):
     """Write a checkpoint: whole, or not at all and the former one stays.
 
     Parameters
@@ -95,6 +101,7 @@ def save_checkpoint(path, model, optimizer, settings, position, facts, history):
         From `describe_run`.
     history : list of dict
         The rows of the epochs that are over.
+    average : WeightAverage, optional
 
     Raises
     ------
@@ -103,6 +110,8 @@ def save_checkpoint(path, model, optimizer, settings, position, facts, history):
     """
     arrays = {_STATE + name: array for name, array in model.state_dict().items()}
     arrays.update({_MOMENTUM + name: array for name, array in optimizer.state_dict().items()})
+    if average is not None:
+        arrays.update({_AVERAGE + name: array for name, array in average.state_dict().items()})
     metadata = {
         "format": FORMAT,
         "settings": settings.as_dict(),
@@ -141,6 +150,7 @@ def load_checkpoint(path):
             _parse_position(metadata["position"]),
             dict(metadata["facts"]),
             _parse_history(metadata["history"], metadata["position"]["epoch"]),
+            _part(arrays, _AVERAGE),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error

@@ -7,6 +7,7 @@ import dataclasses
 from repvgg_np.training.ablation import ablate, find_rows
 from repvgg_np.training.ablation_results import summarise, table
 from repvgg_np.training.ablation_run import DataSource, process_pool
+from repvgg_np.training.presets import PRESETS, find_preset
 from repvgg_np.training.settings import Settings
 
 
@@ -18,6 +19,9 @@ def add_settings(parser):
     parser : argparse.ArgumentParser
         Of `repvgg-np train`.
     """
+    parser.add_argument(
+        "--preset", metavar="NAME", help="; ".join(f"{n}: {p.purpose}" for n, p in PRESETS.items()).replace("%", "%%")
+    )
     _add_most_used(parser)
     parser.add_argument("--schedule", help="cosine or one_cycle (default: cosine)")
     warmup = "while the learning rate rises (default: the schedule's own)"
@@ -28,8 +32,19 @@ def add_settings(parser):
     parser.add_argument("--decay", help="what decays: official, kernels or all (default: official)")
     parser.add_argument("--label-smoothing", type=float, help="default: 0")
     parser.add_argument("--mixup", type=float, help="alpha of mixup; 0 is off (default: 0)")
-    augment = "crop and flip at random (default: yes)"
+    augment = "change the pictures at random (default: yes)"
     parser.add_argument("--augment", action=argparse.BooleanOptionalAction, help=augment)
+    parser.add_argument("--padding", type=int, metavar="PIXELS", help="shift by as many at most (default: 4)")
+    parser.add_argument("--flip", help="random, alternating or none (default: random)")
+    parser.add_argument("--rand-augment", type=int, metavar="N", help="operations of RandAugment (default: 0)")
+    parser.add_argument("--magnitude", type=int, metavar="M", help="how strong they are, 0 to 30 (default: 9)")
+    parser.add_argument("--cutout", type=int, metavar="PIXELS", help="side of the square that is covered (default: 0)")
+    first_size = "height and width of the pictures at first: 8, 16, 24 or 32 (default: 32)"
+    parser.add_argument("--first-size", type=int, metavar="PIXELS", help=first_size)
+    whiten = "make the first kernels from the pictures (default: no)"
+    parser.add_argument("--whiten", action=argparse.BooleanOptionalAction, help=whiten)
+    average = "of the running average of the weights that stays at a step; 0 is off (default: 0)"
+    parser.add_argument("--average", type=float, metavar="PART", help=average)
     parser.add_argument("--seed", type=int, help="default: 0")
 
 
@@ -41,7 +56,7 @@ def _add_most_used(parser):
 
 
 def read_settings(options):
-    """Return the settings that the options give.
+    """Return the settings that the options give; where they say nothing, the preset's or the defaults.
 
     Parameters
     ----------
@@ -54,10 +69,13 @@ def read_settings(options):
     Raises
     ------
     ValueError
-        If one is out of range.
+        If one is out of range, or there is no such preset.
     """
     names = [field.name for field in dataclasses.fields(Settings)]
-    return Settings(**{name: value for name in names if (value := getattr(options, name, None)) is not None})
+    preset = getattr(options, "preset", None)
+    usual = Settings() if preset is None else find_preset(preset).settings
+    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    return dataclasses.replace(usual, **given)
 
 
 def add_ablation(parser):

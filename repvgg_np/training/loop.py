@@ -5,6 +5,7 @@ bits as one that was never stopped. Ctrl-C stops between two steps. A run whose 
 itself, with its last good checkpoint as it was.
 """
 
+import contextlib
 import dataclasses
 import math
 import statistics
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from repvgg_np.data import batches, mean_and_std
 from repvgg_np.kernels import warm_up
 from repvgg_np.layers import reseed
+from repvgg_np.training.averaging import WeightAverage
 from repvgg_np.training.evaluate import check_classes, evaluate
 from repvgg_np.training.facts import describe_run
 from repvgg_np.training.interrupt import DeferredInterrupt
@@ -27,6 +29,7 @@ from repvgg_np.training.saver import Saver
 from repvgg_np.training.schedule import make_schedule
 from repvgg_np.training.settings import Settings
 from repvgg_np.training.sgd import SGD
+from repvgg_np.training.whitening import whiten_first_layer
 
 # The data's own random streams have the numbers 1 and 2: see data/batches.py.
 MIXUP_STREAM, DROPOUT_STREAM = 3, 4
@@ -64,7 +67,10 @@ class TrainingResult:
         return statistics.median(row["images_per_second"] for row in self.history)
 
 
-def train(model, train_set, test_set, settings, folder, resume=False, progress=True, checkpoint_seconds=60):
+def train(
+    model, train_set, test_set, settings, folder, resume=False, progress=True, checkpoint_seconds=60,
+    recipe="", after_epoch=None,
+):  # fmt: skip
     """Train a network, and evaluate it after each epoch.
 
     The folder gets ``history.csv`` and ``checkpoint.npz``: at the beginning, after each epoch, whenever
@@ -86,6 +92,10 @@ def train(model, train_set, test_set, settings, folder, resume=False, progress=T
         Whether to write a line per epoch to stderr, and to show a bar if that is a terminal.
     checkpoint_seconds : float
         At least 0.
+    recipe : str
+        What else to write to stderr, with `progress`, when all is checked and the training begins.
+    after_epoch : callable, optional
+        Is called with the history's rows after each epoch, when all is saved: to draw the curve, for instance.
 
     Returns
     -------
@@ -116,10 +126,14 @@ def train(model, train_set, test_set, settings, folder, resume=False, progress=T
     rules = (settings.momentum, settings.nesterov, settings.weight_decay, settings.decay)
     optimizer = SGD(model.named_parameters(), settings.learning_rate, *rules)
     facts = describe_run(model, train_set, test_set, mean, std)
-    saver = Saver(Path(folder), model, optimizer, settings, facts, steps, checkpoint_seconds)
+    if settings.whiten:
+        whiten_first_layer(model, train_set, mean, std)
+    average = WeightAverage(model, settings.average) if settings.average else None
+    saver = Saver(Path(folder), model, optimizer, settings, facts, steps, checkpoint_seconds, average)
     position, history = saver.start(resume)
-    if progress and resume:
-        tqdm.write(f"starting {position.describe(steps)}", file=sys.stderr)
+    for line in (recipe, resume and f"starting {position.describe(steps)}") if progress else ():
+        if line:
+            tqdm.write(line, file=sys.stderr)
     if position.epoch < settings.epochs:
         warm_up(training=True, dtype=model.dtype, progress=progress and sys.stderr.isatty())
 
@@ -138,9 +152,10 @@ def train(model, train_set, test_set, settings, folder, resume=False, progress=T
                     std=std,
                     seed=settings.seed,
                     epoch=epoch,
-                    augment=settings.augment,
+                    augment=settings.augmentation,
                     start=position.step,
                     drop_last=drop_last,
+                    size=settings.size(epoch),
                 ):
                     x, targets = x.astype(model.dtype, copy=False), y
                     if settings.mixup:
@@ -154,6 +169,8 @@ def train(model, train_set, test_set, settings, folder, resume=False, progress=T
                         raise saver.diverged(f"loss is {loss}", position)
                     model.backward(grad_logits, input_gradient=False)
                     optimizer.step(schedule(epoch * steps + position.step))
+                    if average is not None:
+                        average.update(epoch * steps + position.step)
 
                     seconds = time.perf_counter() - started
                     position.count_step(len(y), loss, _count_correct(logits, targets), seconds, timed=not first_step)
@@ -167,7 +184,8 @@ def train(model, train_set, test_set, settings, folder, resume=False, progress=T
                     started = time.perf_counter()
 
             try:
-                with interrupt.at_once():  # an evaluation changes nothing: no need to wait for its end
+                # An evaluation changes nothing: no need to wait for its end.
+                with average.applied() if average else contextlib.nullcontext(), interrupt.at_once():
                     test = evaluate(model, test_set, mean, std, progress=progress)
             except KeyboardInterrupt:
                 saver.save(position, history.rows)
@@ -178,9 +196,13 @@ def train(model, train_set, test_set, settings, folder, resume=False, progress=T
             saver.save(position, history.rows)
             if progress:
                 tqdm.write(f"{title}: {_line(history.rows[-1])}", file=sys.stderr)
+            if after_epoch is not None:
+                after_epoch(history.rows)
             if interrupt.requested:
                 raise saver.interrupted(position)
 
+    if average is not None:
+        average.apply()
     model.eval()
     model.notes.update({name: facts[name] for name in ("classes", "mean", "std")})
     last = history.rows[-1]

@@ -27,6 +27,7 @@ class Saver:
         Of each epoch.
     every_seconds : float
         How long a checkpoint may be out of date.
+    average : WeightAverage, optional
 
     Attributes
     ----------
@@ -34,10 +35,10 @@ class Saver:
         Of the checkpoint.
     """
 
-    def __init__(self, folder, model, optimizer, settings, facts, steps, every_seconds):
+    def __init__(self, folder, model, optimizer, settings, facts, steps, every_seconds, average=None):
         self.path, self._history_path = folder / CHECKPOINT_FILE, folder / HISTORY_FILE
         self._model, self._optimizer, self._settings, self._facts = model, optimizer, settings, facts
-        self._steps, self._every_seconds = steps, every_seconds
+        self._steps, self._every_seconds, self._average = steps, every_seconds, average
         self._saved = time.monotonic()
 
     def start(self, resume):
@@ -68,7 +69,7 @@ class Saver:
         if not resume:
             raise ValueError(f"{self.path} exists already: go on with that run (resume), or choose another folder")
         checkpoint = load_checkpoint(self.path)
-        checkpoint.restore(self._model, self._optimizer, self._settings, self._facts)
+        checkpoint.restore(self._model, self._optimizer, self._settings, self._facts, self._average)
         position = checkpoint.position
         over = position.epoch == self._settings.epochs
         if position.epoch > self._settings.epochs or position.step > (0 if over else self._steps):
@@ -99,7 +100,8 @@ class Saver:
             for name, array in arrays.items():
                 if not np.isfinite(array).all():
                     raise self.diverged(f"{what} is not finite any more (first in {name})", position)
-        save_checkpoint(self.path, self._model, self._optimizer, self._settings, position, self._facts, rows)
+        parts = (self._model, self._optimizer, self._settings, position, self._facts, rows, self._average)
+        save_checkpoint(self.path, *parts)
         self._saved = time.monotonic()
 
     def diverged(self, what, position):

@@ -4,8 +4,11 @@ import contextlib
 import dataclasses
 import math
 
+from repvgg_np.data import FLIPS_BY_NAME, STRONGEST, Augmentation
 from repvgg_np.training.schedule import SCHEDULES
 from repvgg_np.training.sgd import DECAYS
+
+SIZES = (8, 16, 24, 32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,23 @@ class Settings:
     mixup : float
         The alpha of mixup; 0 is off.
     augment : bool
-        Whether training pictures are cropped and flipped at random.
+        Whether training pictures are changed at random; without it, the next five have no effect.
+    padding : int
+        By how many pixels they are shifted either way at most.
+    flip : {"random", "alternating", "none"}
+        Which of them are mirrored: see `data/flips.py`.
+    rand_augment, magnitude : int
+        How many operations of RandAugment each goes through, and how strong they are, from 0 to 30.
+    cutout : int
+        The side of the square that is covered; 0 is off.
+    first_size : {8, 16, 24, 32}
+        The height and width of the pictures at first. They grow by 8 pixels at a time, in about equal parts of the
+        run; in its last epoch they have 32 whatever its length.
+    whiten : bool
+        Whether the first kernels are made from the pictures: see `whitening.py`.
+    average : float
+        How much of the running average of the weights stays at each step: at least 0, less than 1; 0 is off. With it,
+        the network is evaluated, and ends, with the averaged weights: see `averaging.py`.
     seed : int
         Of the order of the pictures, the augmentation and mixup; at least 0. The first weights are the model's affair.
 
@@ -62,26 +81,40 @@ class Settings:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     augment: bool = True
+    padding: int = 4
+    flip: str = "random"
+    rand_augment: int = 0
+    magnitude: int = 9
+    cutout: int = 0
+    first_size: int = 32
+    whiten: bool = False
+    average: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
         """Refuse what is out of range; bring numbers into Python's own types, which JSON knows."""
-        for name in ("nesterov", "augment"):
+        for name in ("nesterov", "augment", "whiten"):
             if getattr(self, name) not in (True, False):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
             object.__setattr__(self, name, bool(getattr(self, name)))
         self._check_integer("epochs", 1)
         self._check_integer("batch_size", 1)
-        self._check_integer("seed", 0)
+        for name in ("padding", "rand_augment", "magnitude", "cutout", "first_size", "seed"):
+            self._check_integer(name, 0)
+        if self.magnitude > STRONGEST:
+            raise ValueError(f"magnitude must be at most {STRONGEST}, got {self.magnitude}")
+        if self.first_size not in SIZES:
+            raise ValueError(f"first_size must be one of {', '.join(map(str, SIZES))}, got {self.first_size!r}")
         self._check_number("learning_rate", "more than 0", lambda rate: 0 < rate < math.inf)
         self._check_number("momentum", "at least 0 and less than 1", lambda momentum: 0 <= momentum < 1)
         self._check_number("weight_decay", "at least 0", lambda decay: 0 <= decay < math.inf)
         self._check_number("label_smoothing", "at least 0 and less than 1", lambda part: 0 <= part < 1)
+        self._check_number("average", "at least 0 and less than 1", lambda decay: 0 <= decay < 1)
         self._check_number("mixup", "at least 0", lambda alpha: 0 <= alpha < math.inf)
         if self.warmup_epochs is not None:
             wanted = f"at least 0 and less than the {self.epochs} epochs"
             self._check_number("warmup_epochs", wanted, lambda epochs: 0 <= epochs < self.epochs)
-        for name, choices in (("schedule", SCHEDULES), ("decay", DECAYS)):
+        for name, choices in (("schedule", SCHEDULES), ("decay", DECAYS), ("flip", FLIPS_BY_NAME)):
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.nesterov and not self.momentum:
@@ -107,6 +140,17 @@ class Settings:
         if not fits(number):
             raise ValueError(f"{name} must be a number, {wanted}, got {value!r}")
         object.__setattr__(self, name, number)
+
+    @property
+    def augmentation(self):
+        """How training pictures are changed, as `data.batches` wants to know it."""
+        choices = (self.padding, self.flip, self.rand_augment, self.magnitude, self.cutout)
+        return Augmentation(*choices) if self.augment else False
+
+    def size(self, epoch):
+        """Return the height and width of the pictures in an epoch, from 0."""
+        sizes = SIZES[SIZES.index(self.first_size) :]
+        return sizes[-1 - (self.epochs - 1 - epoch) * len(sizes) // self.epochs]
 
     def as_dict(self):
         """Return the choices by their names, as JSON can hold them.

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from repvgg_np.kernels.momentum import step as momentum_step
+
 # Which parameters are decayed, by the name in the state dict and the array. Only kernels have two dimensions or more.
 DECAYS = {
     # The official code: kernels, and the gamma of the identity branch; no bias, no beta, no other gamma.
@@ -73,15 +75,11 @@ class SGD:
             raise ValueError(f"nesterov needs a momentum of more than 0, got {momentum}")
         if decay not in DECAYS:
             raise ValueError(f"decay must be one of {', '.join(DECAYS)}, got {decay!r}")
-        # Python's floats, because NumPy's float64 would promote a float32 array.
         self.learning_rate = _checked_learning_rate(learning_rate)
         self.momentum, self.weight_decay, self.nesterov = float(momentum), float(weight_decay), bool(nesterov)
         arrays = {name: parameter.peek() for name, parameter in named}
         self.decayed = frozenset(name for name, data in arrays.items() if DECAYS[decay](name, data))
         self._velocity = {name: np.zeros_like(data, order="C") for name, data in arrays.items()}
-        # Two work arrays for all parameters, as large as the largest, instead of fresh ones at every step.
-        largest = max(data.size for data in arrays.values())
-        self._work = {data.dtype: np.empty((2, largest), data.dtype) for data in arrays.values()}
 
     def step(self, learning_rate=None):
         """Move every parameter against its gradient.
@@ -103,25 +101,9 @@ class SGD:
             if parameter.grad is None:
                 raise ValueError(f"the parameter {name} has no gradient: call the model's backward before step")
         for name, parameter in self._parameters.items():
-            self._move(parameter.data, parameter.grad, self._velocity[name], name in self.decayed)
-
-    def _move(self, data, grad, velocity, decayed):
-        """Move one parameter; `direction` and `ahead` are the two work arrays, seen in its shape."""
-        direction, ahead = (row[: data.size].reshape(data.shape) for row in self._work[data.dtype])
-        if decayed and self.weight_decay:
-            np.multiply(data, self.weight_decay, out=direction)
-            direction += grad
-        else:
-            np.copyto(direction, grad)
-        velocity *= self.momentum
-        velocity += direction
-        if self.nesterov:
-            np.multiply(velocity, self.momentum, out=ahead)
-            direction += ahead
-            direction *= self.learning_rate
-        else:
-            np.multiply(velocity, self.learning_rate, out=direction)
-        data -= direction
+            decay = self.weight_decay if name in self.decayed else 0.0
+            rules = (self.learning_rate, self.momentum, decay, self.nesterov)
+            momentum_step(parameter.data, parameter.grad, self._velocity[name], *rules)
 
     def state_dict(self):
         """Return a copy of every velocity, by the name of its parameter.

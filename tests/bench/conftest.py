@@ -13,8 +13,8 @@ SMALL = RepVGGConfig((1, 1, 2), (2, 4, 4), (2, 2, 2), {2: 2}, 16, 10)
 
 
 @pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    """Register it, and one that is no RepVGG; and don't wait for threads that nobody has."""
+def small_network(monkeypatch, all_threads):
+    """Register it, and one that is no RepVGG; use all threads, as a benchmark does, but don't wait until they rest."""
     monkeypatch.setitem(CONFIGS, "RepVGG-small", SMALL)
     monkeypatch.setitem(CONFIGS, "ResNet-small", SMALL_NETWORKS["ResNet"])
     monkeypatch.setattr(timing.time, "sleep", lambda seconds: None)

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from repvgg_np import reference
 from repvgg_np.blocks import RepVGGBlock
-from repvgg_np.kernels import branches, convolution, get_num_threads, set_num_threads
+from repvgg_np.kernels import branches, convolution
 from repvgg_np.layers import Sequential
 from repvgg_np.layers import convolution as layer
 from repvgg_np.rounding import gamma
 from tests import strategies
 from tests.blocks.test_repvgg_block import randomise
 from tests.gradients import assert_gradients
+from tests.threads import each_thread_count
 
 
 def both_ways(shape, dtype, rng):
@@ -294,17 +295,12 @@ def test_the_number_of_threads_does_not_change_a_bit(rng):
     block = RepVGGBlock(12, 12, rng=rng)
     state = block.state_dict()
     x = rng.normal(size=(5, 12, 20, 21)).astype(np.float32)
-    threads = get_num_threads()
     results = []
-    try:
-        for workers in (1, threads):
-            set_num_threads(workers)
-            block.load_state_dict(state)
-            out = block(x)
-            gradients = [block.backward(x), *[p.grad for _, p in block.named_parameters()]]
-            results.append([a.tobytes() for a in (out, *gradients, *block.state_dict().values())])
-    finally:
-        set_num_threads(threads)
+    for _ in each_thread_count():
+        block.load_state_dict(state)
+        out = block(x)
+        gradients = [block.backward(x), *[p.grad for _, p in block.named_parameters()]]
+        results.append([a.tobytes() for a in (out, *gradients, *block.state_dict().values())])
     assert results[0] == results[1]
 
 

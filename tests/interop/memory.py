@@ -3,6 +3,8 @@
 import contextlib
 import tracemalloc
 
+MEBIBYTE = 1 << 20
+
 
 @contextlib.contextmanager
 def at_most(size):

@@ -1,10 +1,17 @@
-"""A writer of `.pth` files without PyTorch: pickles, instruction by instruction, as in `torch.save`'s."""
+"""A writer of `.pth` files without PyTorch: pickles, instruction by instruction, like `torch.save`'s. And a reader."""
 
 import pickle
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+import pytest
+
+from repvgg_np.interop import read_torch_zip
+
 from .raw_zip import Member, raw_zip
+
+FLOATS = np.arange(12, dtype="<f4")
 
 
 @dataclass
@@ -123,3 +130,24 @@ def torch_zip_of(arrays, wrap=lambda state: state):
         state[name] = tensor(str(key), array.dtype.str[1:], array.size, 0, array.shape, strides)
         storages[str(key)] = array.tobytes()
     return torch_zip(wrap(state), storages)
+
+
+def read(path, content):
+    path.write_bytes(content)
+    return read_torch_zip(path)
+
+
+def refusal(path, content):
+    """The message with which a file is refused: one line, naming the file."""
+    with pytest.raises(ValueError) as caught:
+        read(path, content)
+    message = str(caught.value)
+    assert message.startswith(f"cannot read {path}: ")
+    assert "\n" not in message
+    assert len(message) < 3000
+    return message
+
+
+def read_view(path, offset, shape, strides):
+    """Read one tensor which is a view of twelve floats."""
+    return read(path, torch_zip({"x": tensor("0", "f4", 12, offset, shape, strides)}, {"0": FLOATS.tobytes()}))["x"]

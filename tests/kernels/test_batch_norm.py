@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 
 from repvgg_np import reference
-from repvgg_np.kernels import batch_norm, get_num_threads, set_num_threads
+from repvgg_np.kernels import batch_norm
 from repvgg_np.layers import BatchNorm2d
 from repvgg_np.rounding import gamma
 from tests import strategies
+from tests.threads import each_thread_count
 
 
 def as_rows(x):
@@ -123,16 +124,11 @@ def test_forward_and_backward_are_those_of_the_definition(x, seed):
 @pytest.mark.slow_without_jit
 def test_the_number_of_threads_does_not_change_a_bit(rng):
     rows = rng.normal(size=(10_000, 24)).astype(np.float32)
-    threads = get_num_threads()
     results = []
-    try:
-        for count in (1, threads):
-            set_num_threads(count)
-            mean, var = batch_norm.batch_statistics(rows)
-            gradients = batch_norm.parameter_gradients(rows, rows, mean, np.sqrt(var))
-            results.append([array.tobytes() for array in (mean, var, *gradients)])
-    finally:
-        set_num_threads(threads)
+    for _ in each_thread_count():
+        mean, var = batch_norm.batch_statistics(rows)
+        gradients = batch_norm.parameter_gradients(rows, rows, mean, np.sqrt(var))
+        results.append([array.tobytes() for array in (mean, var, *gradients)])
     assert results[0] == results[1]
 
 

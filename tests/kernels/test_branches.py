@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repvgg_np.kernels import branches, get_num_threads, set_num_threads
+from repvgg_np.kernels import branches
 from repvgg_np.kernels.simd import VECTOR_BYTES
 from repvgg_np.rounding import gamma
 from tests import strategies
+from tests.threads import each_thread_count
 
 EPS = np.array([1e-5, 1e-3, 1e-2])
 channel_counts = st.sampled_from([1, 2, 5, 12, 16, 17, 48])
@@ -176,15 +177,10 @@ def test_a_nan_reaches_its_channel_and_no_other(channels, branch, rng):
 @pytest.mark.parametrize("channels", [5, 16])
 def test_the_number_of_threads_does_not_change_a_bit(channels, rng):
     case = Case(rng, 3, 5 * pixels_of(channels, np.float32) + 3, channels, np.float32)
-    threads = get_num_threads()
     results = []
-    try:
-        for workers in (1, threads):
-            set_num_threads(workers)
-            out, means, variances = case.normalise()
-            stds = np.sqrt(variances + case.eps[:, None])
-            backward = branches.backward(case.grad_out.reshape(-1), out, case.flat(), case.gammas, means, stds)
-            results.append([a.tobytes() for a in (out, means, variances, *backward[0], *backward[1:])])
-    finally:
-        set_num_threads(threads)
+    for _ in each_thread_count():
+        out, means, variances = case.normalise()
+        stds = np.sqrt(variances + case.eps[:, None])
+        backward = branches.backward(case.grad_out.reshape(-1), out, case.flat(), case.gammas, means, stds)
+        results.append([a.tobytes() for a in (out, means, variances, *backward[0], *backward[1:])])
     assert results[0] == results[1]

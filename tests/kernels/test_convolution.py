@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repvgg_np import reference
-from repvgg_np.kernels import choose_algorithm, conv2d, conv2d_backward, get_num_threads, set_num_threads
+from repvgg_np.kernels import choose_algorithm, conv2d, conv2d_backward
 from repvgg_np.rounding import convolution_bound
 from tests import strategies
+from tests.threads import each_thread_count
 
 
 def assert_within_bound(case, dtype, algorithm):
@@ -95,15 +96,10 @@ def test_relu_in_the_output_pass_is_relu_afterwards(case, algorithm):
 @given(strategies.convolutions(), st.sampled_from(["auto", "im2col"]))
 def test_the_number_of_threads_does_not_change_a_bit(case, algorithm):
     case = case.astype(np.float32)
-    threads = get_num_threads()
     results = []
-    try:
-        for count in {1, threads}:
-            set_num_threads(count)
-            out = conv2d(case.x, case.weight, case.bias, **case.geometry, algorithm=algorithm)
-            results.append([out, *conv2d_backward(case.grad_out, case.x, case.weight, **case.geometry)])
-    finally:
-        set_num_threads(threads)
+    for _ in each_thread_count():
+        out = conv2d(case.x, case.weight, case.bias, **case.geometry, algorithm=algorithm)
+        results.append([out, *conv2d_backward(case.grad_out, case.x, case.weight, **case.geometry)])
     for first, second in zip(results[0], results[-1], strict=True):
         assert first.tobytes() == second.tobytes()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repvgg_np.kernels import conv2d, im2col
-from repvgg_np.kernels.gemm import round_up
+from repvgg_np.kernels.gemm import pack_panels, round_up
 from repvgg_np.kernels.simd import VECTOR_BYTES
 from tests import strategies
 
@@ -58,3 +58,22 @@ def test_a_bias_is_laid_out_group_by_group_with_zeros_behind(dtype):
     assert padded.dtype == dtype and padded.shape == (2, round_up(3, 2 * lanes))
     np.testing.assert_array_equal(padded[:, :3], bias.reshape(2, 3))
     assert not padded[:, 3:].any() and not im2col.pad_bias(None, 6, 2, dtype).any()
+
+
+@given(strategies.convolutions(depthwise=False), strategies.dtypes)
+def test_a_packed_kernel_is_its_matrices_in_panels(case, dtype):
+    weight, groups = case.weight.astype(dtype), case.groups
+    c_out, depth_in, k_h, k_w = weight.shape
+    split = weight.reshape(groups, c_out // groups, depth_in, k_h, k_w)
+    matrices = split.transpose(0, 3, 4, 2, 1).reshape(groups, -1, c_out // groups)
+    np.testing.assert_array_equal(im2col.pack_kernel(weight, groups), pack_panels(matrices))
+
+
+@given(strategies.convolutions(depthwise=False), strategies.dtypes)
+def test_a_turned_kernel_has_its_taps_backwards_and_its_channels_exchanged(case, dtype):
+    weight, groups = case.weight.astype(dtype), case.groups
+    c_out, depth_in, k_h, k_w = weight.shape
+    split = weight[..., ::-1, ::-1].reshape(groups, c_out // groups, depth_in, k_h, k_w)
+    turned = split.swapaxes(1, 2).reshape(groups * depth_in, c_out // groups, k_h, k_w)
+    packed = im2col.pack_kernel(weight, groups, turned=True)
+    np.testing.assert_array_equal(packed, im2col.pack_kernel(turned, groups))

@@ -39,11 +39,10 @@ def test_threads_that_are_not_there_are_refused(threads):
         set_num_threads(threads)
 
 
-def test_the_thread_count_is_what_was_set():
-    threads = get_num_threads()
+def test_the_thread_count_is_what_was_set(all_threads):
+    assert get_num_threads() == all_threads
     set_num_threads(1)
     assert get_num_threads() == 1
-    set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repvgg_np import reference
+from repvgg_np import reference, reference_networks
 from repvgg_np.kernels import gate, joins
 from repvgg_np.kernels.layout import channels_first, channels_last
 from repvgg_np.rounding import gamma
@@ -41,7 +41,7 @@ def test_channels_are_taken_in_the_order_asked_for(x, dtype, seed):
 def test_a_shuffle_done_with_a_pencil():
     # Two groups of three channels: the first of each, the second of each, the third of each.
     x = np.arange(6.0).reshape(1, 6, 1, 1)
-    np.testing.assert_array_equal(reference.channel_shuffle(x, 2).ravel(), [0, 3, 1, 4, 2, 5])
+    np.testing.assert_array_equal(reference_networks.channel_shuffle(x, 2).ravel(), [0, 3, 1, 4, 2, 5])
 
 
 @given(strategies.activations(), strategies.dtypes, strategies.seeds)
@@ -51,9 +51,9 @@ def test_a_gate_and_its_gradient_are_those_of_the_definition(x, dtype, seed):
     pixels = channels_last(x)
     out, grad_factors = np.empty_like(pixels), np.empty_like(factors)
     gate.scale_channels(pixels, factors, out)
-    np.testing.assert_array_equal(channels_first(out), reference.gate(x, factors))
+    np.testing.assert_array_equal(channels_first(out), reference_networks.gate(x, factors))
     gate.sum_products(channels_last(grad_out), pixels, grad_factors)
     wide = (a.astype(np.float64) for a in (grad_out, x, factors))
     absolute = (np.abs(a.astype(np.float64)) for a in (grad_out, x, factors))
-    exact, scale = reference.gate_backward(*wide)[1], reference.gate_backward(*absolute)[1]
+    exact, scale = reference_networks.gate_backward(*wide)[1], reference_networks.gate_backward(*absolute)[1]
     assert (np.abs(grad_factors - exact) <= 2 * gamma(x[0, 0].size + 1, dtype) * scale).all()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repvgg_np import reference
+from repvgg_np import reference_networks
 from repvgg_np.kernels import pooling
 from repvgg_np.kernels.layout import channels_first, channels_last
 from repvgg_np.rounding import gamma
@@ -26,7 +26,9 @@ def pooled(case, x, size):
 @given(strategies.poolings(), st.booleans(), strategies.dtypes)
 def test_max_pooling_is_the_definition(case, ceil_mode, dtype):
     x, size = case.x.astype(dtype), out_size(case, ceil_mode)
-    np.testing.assert_array_equal(channels_first(pooled(case, x, size)), reference.max_pool(x, *case.geometry, size))
+    np.testing.assert_array_equal(
+        channels_first(pooled(case, x, size)), reference_networks.max_pool(x, *case.geometry, size)
+    )
 
 
 @given(strategies.poolings(), st.booleans(), strategies.seeds)
@@ -35,7 +37,7 @@ def test_the_first_of_several_largest_numbers_gets_the_gradient(case, ceil_mode,
     grad_out = np.random.default_rng(seed).integers(-4, 5, out.shape).astype(np.float64)
     grad_x = np.empty(channels_last(case.x).shape)
     pooling.max_pool_backward(grad_out, channels_last(case.x), out, *case.geometry, grad_x)
-    expected = reference.max_pool_backward(channels_first(grad_out), case.x, *case.geometry)
+    expected = reference_networks.max_pool_backward(channels_first(grad_out), case.x, *case.geometry)
     np.testing.assert_array_equal(channels_first(grad_x), expected)
 
 
@@ -71,14 +73,14 @@ def assert_averages(x, rows, columns, dtype, seed):
     x = x.astype(dtype)
     out = np.empty((len(x), len(rows), len(columns), x.shape[1]), dtype)
     pooling.average_windows(channels_last(x), rows, columns, out)
-    exact, scale = (reference.average_windows(a.astype(np.float64), rows, columns) for a in (x, np.abs(x)))
+    exact, scale = (reference_networks.average_windows(a.astype(np.float64), rows, columns) for a in (x, np.abs(x)))
     area = int(rows[:, 2].max() * columns[:, 2].max())
     assert (np.abs(channels_first(out) - exact) <= 2 * gamma(area + 1, dtype) * scale).all()
     grad_out = np.random.default_rng(seed).normal(size=out.shape).astype(dtype)
     grad_x = np.empty(channels_last(x).shape, dtype)
     pooling.average_windows_backward(grad_out, rows, columns, grad_x)
     exact, scale = (
-        reference.average_windows_backward(channels_first(a.astype(np.float64)), rows, columns, x.shape)
+        reference_networks.average_windows_backward(channels_first(a.astype(np.float64)), rows, columns, x.shape)
         for a in (grad_out, np.abs(grad_out))
     )
     assert (np.abs(channels_first(grad_x) - exact) <= 2 * gamma(out[0, :, :, 0].size + 1, dtype) * scale).all()

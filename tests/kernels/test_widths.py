@@ -31,10 +31,12 @@ CONVOLVE = """
 import numba, sys
 import numpy as np
 from repvgg_np import reference
-from repvgg_np.kernels import conv2d, simd
+from repvgg_np.kernels import conv2d, im2col, simd, winograd
 from repvgg_np.rounding import convolution_bound
 assert not numba.config.DISABLE_JIT
 assert simd.VECTOR_BYTES == int(sys.argv[1])
+for module in (im2col, winograd):  # the parallel shells as Python: they know no register, and take long to compile
+    module._conv2d = module._conv2d.py_func
 rng = np.random.default_rng(0)
 for groups, depth, columns in ((1, 5, 37), (2, 3, 10)):
     x = rng.integers(-4, 5, (2, groups * depth, 11, 6)).astype(np.float32)

@@ -47,6 +47,13 @@ def test_the_cifar_family_has_the_published_inference_parameters():
     assert rv.create_model("RepVGG-A0-CIFAR", seed=None).count_parameters() == 418_146
 
 
+@pytest.mark.parametrize("name", [f"RepVGG-W{number}-CIFAR" for number in (1, 2, 3, 4, 5)])
+def test_the_wide_family_fills_vector_registers_and_ends_at_8x8_pixels(name):
+    config = CONFIGS[name]
+    assert all(width % 16 == 0 for width in config.widths)
+    assert network_cost(rv.create_model(name, seed=None, form="inference"))[-2].out_shape == (config.widths[-1], 8, 8)
+
+
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if isinstance(config, RepVGGConfig)])
 def test_the_layer_costs_follow_the_picture_through_the_network(name):
     model = rv.create_model(name, seed=None, form="inference")

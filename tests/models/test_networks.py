@@ -14,7 +14,7 @@ from repvgg_np.layers import BatchNorm2d, Conv2d, Dropout, Linear, StochasticDep
 from repvgg_np.models import CONFIGS, Baseline, Config, Network
 from repvgg_np.models.resnet import ResNetConfig
 from repvgg_np.tables.networks import as_printed
-from tests.gradients import STEP, TOLERANCE
+from tests.gradients import assert_derivative
 from tests.models.small_networks import SMALL_NETWORKS
 from tests.models.test_models import PAPER
 
@@ -108,17 +108,7 @@ def test_the_gradient_of_a_whole_network_along_a_random_direction_of_every_array
     gradients = [(model.backward(upstream), x, "x")]
     gradients += [(p.grad.copy(), p.data, name) for name, p in model.named_parameters()]
     for gradient, array, name in gradients:
-        direction = rng.normal(size=array.shape)
-        direction /= np.sqrt((direction**2).sum())
-        kept = array.copy()
-        sides = []
-        for side in (1, -1):
-            array[...] = kept + side * STEP * direction
-            sides.append(loss())
-        array[...] = kept
-        numerical = (sides[0] - sides[1]) / (2 * STEP)
-        scale = max(1, np.sqrt((gradient**2).sum()))
-        assert abs((gradient * direction).sum() - numerical) <= TOLERANCE * scale, name
+        assert_derivative(loss, [gradient], [array], rng, name)
 
 
 @small_networks

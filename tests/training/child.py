@@ -16,7 +16,7 @@ from repvgg_np.training import TrainingInterrupted, train
 
 def main(folder, checkpoint_seconds, pause):
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    set_num_threads(1)  # see conftest.py
+    set_num_threads(1)  # see tests/conftest.py
 
     def at_step(k):
         print("step", k, flush=True)

@@ -1,12 +1,12 @@
+import signal
+
 import pytest
 
-from repvgg_np.kernels import get_num_threads, set_num_threads
 
-
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    """Networks as small as these gain nothing from a second thread, and wait for it where the processor is busy."""
-    before = get_num_threads()
-    set_num_threads(1)
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Ctrl-C does what it usually does, even if these tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    set_num_threads(before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # whoever changed it has put it back
+    signal.signal(signal.SIGINT, before)

@@ -12,7 +12,18 @@ CONFIG = RepVGGConfig((1, 1), (4, 4), (4, 1), {}, 32, len(CLASSES))
 
 # Every source of randomness and every branch of the loop at once.
 SETTINGS = Settings(
-    epochs=2, batch_size=8, learning_rate=0.05, schedule="one_cycle", nesterov=True, label_smoothing=0.1, mixup=0.4
+    epochs=2,
+    batch_size=8,
+    learning_rate=0.05,
+    schedule="one_cycle",
+    nesterov=True,
+    label_smoothing=0.1,
+    mixup=0.4,
+    flip="alternating",
+    rand_augment=1,
+    cutout=6,
+    whiten=True,
+    average=0.9,
 )
 TRAIN_SIZE, STEPS = 36, 4  # 36 pictures are four batches of 8; the last four are left out
 TOTAL_STEPS = STEPS * SETTINGS.epochs
@@ -39,7 +50,8 @@ def remains(folder):
     """All that a run leaves behind and that must not depend on how it came about: bits, and the history untimed."""
     checkpoint = load_checkpoint(folder / "checkpoint.npz")
     position = checkpoint.position
-    bits = {f"model {name}": array.tobytes() for name, array in checkpoint.state.items()}
+    bits = {f"average {name}": array.tobytes() for name, array in checkpoint.average.items()}
+    bits |= {f"model {name}": array.tobytes() for name, array in checkpoint.state.items()}
     bits |= {f"momentum {name}": array.tobytes() for name, array in checkpoint.momentum.items()}
     sums = (position.epoch, position.step, position.images, position.loss_sum.hex(), position.correct.hex())
     return bits, sums, untimed(checkpoint.history), untimed(read_history(folder / "history.csv"))

@@ -302,6 +302,15 @@ def test_a_folder_of_another_ablation_is_refused_with_what_differs(tmp_path, dat
         run(tmp_path, data)
 
 
+def test_an_ablation_from_before_there_was_a_setting_goes_on_with_its_default(tmp_path):
+    settings = Settings(epochs=3).as_dict()
+    old = {name: value for name, value in settings.items() if name not in ("cutout", "average")}
+    (tmp_path / "ablation.json").write_text(json.dumps({"model": "RepVGG-small", "settings": old}))
+    Results(tmp_path, {"model": "RepVGG-small", "settings": settings})
+    with pytest.raises(ValueError, match=r"holds another ablation: cutout 0 \(now 8\)"):
+        Results(tmp_path, {"model": "RepVGG-small", "settings": {**settings, "cutout": 8}})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -102,7 +102,7 @@ TRAIN, TEST = small_sets()
         ({"settings": dataclasses.replace(SETTINGS, seed=1, epochs=9)}, r"epochs 2 \(now 9\), seed 0 \(now 1\)"),
         (
             {"settings": Settings(epochs=9)},
-            r"epochs 2 \(now 9\), batch_size 8 \(now 128\), learning_rate 0.05 \(now 0.1\) and 4 more",
+            r"epochs 2 \(now 9\), batch_size 8 \(now 128\), learning_rate 0.05 \(now 0.1\) and 9 more",
         ),
         (
             {"sets": (more_contrast(TRAIN), TEST)},

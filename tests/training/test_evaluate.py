@@ -1,10 +1,11 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from repvgg_np.data import Dataset, normalise
-from repvgg_np.training import SGD, cross_entropy, evaluate
+from repvgg_np.training import SGD, calibration_error, cross_entropy, evaluate, softmax
 
 from .small import CLASSES, small_model, small_set
 
@@ -52,6 +53,33 @@ def test_accuracy_is_counted_class_by_class(lively_model):
     found = evaluate(lively_model, only_red, MEAN, STD, progress=False)
     assert found.per_class_accuracy[0] == found.accuracy
     assert np.isnan(found.per_class_accuracy[1:]).all()
+
+
+@pytest.mark.slow_without_jit
+def test_confusions_are_counted_by_class_and_prediction(lively_model):
+    dataset = small_set(40, seed=4)
+    found = evaluate(lively_model, dataset, MEAN, STD, progress=False)
+    for label in range(len(CLASSES)):
+        for predicted in range(len(CLASSES)):
+            both = (dataset.labels == label) & (found.predictions == predicted)
+            assert found.confusion[label, predicted] == both.sum()
+    x = normalise(dataset.images, MEAN, STD)
+    confidences = softmax(lively_model(x)).max(axis=1)
+    expected = calibration_error(confidences, found.predictions == dataset.labels)
+    # A rounding that moves a picture into the next bin would show; elsewhere only the last digits of float32 differ.
+    assert found.calibration_error == pytest.approx(expected, abs=40 * 2.0**-23)
+
+
+@pytest.mark.slow_without_jit
+def test_with_mirror_images_logits_are_the_mean_of_both_views(lively_model):
+    dataset = small_set(30, seed=4)
+    found = evaluate(lively_model, dataset, MEAN, STD, progress=False, mirrored=True)
+    x = normalise(dataset.images, MEAN, STD)
+    logits = (lively_model(x) + lively_model(np.ascontiguousarray(x[:, :, :, ::-1]))) / 2
+    assert np.array_equal(found.predictions, logits.argmax(axis=1))
+    turned = dataclasses.replace(dataset, images=np.ascontiguousarray(dataset.images[:, :, :, ::-1]))
+    again = evaluate(lively_model, turned, MEAN, STD, progress=False, mirrored=True)
+    assert again.loss == found.loss  # whichever of the two comes first: a sum of two numbers has no order
 
 
 @pytest.mark.parametrize("training", [True, False])

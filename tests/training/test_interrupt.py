@@ -6,15 +6,6 @@ import pytest
 from repvgg_np.training.interrupt import DeferredInterrupt
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """Ctrl-C does what it usually does, even if these tests run in the background of a shell that ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
-
-
 def press():
     signal.raise_signal(signal.SIGINT)
 

@@ -4,25 +4,27 @@ import os
 import sys
 import threading
 
-import numba
 import numpy as np
 import pytest
 
-from repvgg_np.data import batches, mean_and_std
-from repvgg_np.kernels import set_num_threads
+from repvgg_np.data import Augmentation, batches, mean_and_std
 from repvgg_np.training import (
     COLUMNS,
     SGD,
     Settings,
     TrainingDiverged,
+    WeightAverage,
     cosine,
     cross_entropy,
     evaluate,
+    load_checkpoint,
     mixup,
     one_cycle,
     read_history,
     train,
+    whiten_first_layer,
 )
+from tests.threads import each_thread_count
 
 from .small import CLASSES, CONFIG, SETTINGS, STEPS, count_steps, remains, small_model, small_set, small_sets
 
@@ -50,16 +52,21 @@ def test_a_run_is_forward_loss_backward_step_over_all_batches_of_all_epochs(tmp_
     """The same in a dozen lines, with nothing that saves, resumes or reports: the same bits."""
     model, (train_set, _) = small_model(), small_sets()
     mean, std = mean_and_std(train_set)
+    whiten_first_layer(model, train_set, mean, std)
+    average = WeightAverage(model, 0.9)
+    augment = Augmentation(flip="alternating", operations=1, cutout=6)
     optimizer = SGD(model.named_parameters(), 0.05, momentum=0.9, nesterov=True, weight_decay=1e-4)
     step = 0
     for epoch in range(2):
-        options = {"mean": mean, "std": std, "seed": 0, "epoch": epoch, "augment": True, "drop_last": True}
+        options = {"mean": mean, "std": std, "seed": 0, "epoch": epoch, "augment": augment, "drop_last": True}
         for number, (x, y) in enumerate(batches(train_set, 8, **options)):
             x, targets = mixup(x, y, 3, 0.4, np.random.default_rng([0, epoch, 3, number]))
             _, grad_logits = cross_entropy(model(x), targets, 0.1)
             model.backward(grad_logits)
             optimizer.step(one_cycle(step, 8, 0.05))
+            average.update(step)
             step += 1
+    average.apply()
     trained, _ = run(tmp_path)
     expected = {name: array.tobytes() for name, array in model.state_dict().items()}
     assert {name: array.tobytes() for name, array in trained.state_dict().items()} == expected
@@ -103,7 +110,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others(tmp_path):
 
 @pytest.mark.slow_without_jit
 @pytest.mark.parametrize(
-    "change", [{"mixup": 0.0}, {"augment": False}, {"label_smoothing": 0.0}, {"nesterov": False}, {"decay": "all"}]
+    "change",
+    [
+        {"mixup": 0.0},
+        {"augment": False},
+        {"label_smoothing": 0.0},
+        {"nesterov": False},
+        {"decay": "all"},
+        {"padding": 1},
+        {"flip": "random"},
+        {"rand_augment": 0},
+        {"magnitude": 30},
+        {"cutout": 0},
+        {"whiten": False},
+        {"average": 0.05},
+    ],
 )
 def test_every_setting_has_an_effect(tmp_path, change):
     run(tmp_path / "a", settings=dataclasses.replace(SETTINGS, epochs=1))
@@ -113,12 +134,8 @@ def test_every_setting_has_an_effect(tmp_path, change):
 
 @pytest.mark.slow_without_jit
 def test_one_thread_and_all_threads_give_the_same_bits(tmp_path):
-    run(tmp_path / "one")
-    set_num_threads(numba.config.NUMBA_NUM_THREADS)
-    try:
-        run(tmp_path / "all")
-    finally:
-        set_num_threads(1)
+    for name, _ in zip(("one", "all"), each_thread_count(), strict=True):
+        run(tmp_path / name)
     assert remains(tmp_path / "one") == remains(tmp_path / "all")
 
 
@@ -137,6 +154,15 @@ def test_an_odd_last_batch_never_reaches_batch_norm(tmp_path, size):
     model.forward = lambda x: (sizes.append(len(x)) if model.training else None, forward(x))[1]
     run(tmp_path, model, dataclasses.replace(SETTINGS, epochs=1), (small_set(size, 1), small_set(5, 2)))
     assert sizes == ([size] if size < 8 else [8] * (size // 8))
+
+
+def test_pictures_are_small_at_first_and_whole_in_evaluations(tmp_path):
+    seen, model = {True: [], False: []}, small_model()
+    forward = model.forward
+    model.forward = lambda x: (seen[model.training].append(x.shape[2:]), forward(x))[1]
+    run(tmp_path, model, dataclasses.replace(SETTINGS, first_size=16))
+    assert seen[True] == [(24, 24)] * STEPS + [(32, 32)] * STEPS
+    assert set(seen[False]) == {(32, 32)}
 
 
 def test_a_float64_network_is_trained_in_float64(tmp_path):
@@ -181,6 +207,18 @@ class Terminal:
 
     def isatty(self):
         return True
+
+
+def test_after_each_epoch_whoever_asked_is_told_when_all_is_saved(tmp_path):
+    told = []
+
+    def note(rows):
+        told.append([row["epoch"] for row in rows])
+        assert rows == read_history(tmp_path / "history.csv")
+        assert load_checkpoint(tmp_path / "checkpoint.npz").position.epoch == len(rows)
+
+    run(tmp_path, after_epoch=note)
+    assert told == [[1], [1, 2]]
 
 
 def test_on_a_terminal_a_bar_shows_loss_accuracy_and_speed(tmp_path, monkeypatch):

@@ -13,15 +13,6 @@ from repvgg_np.training import loop as loop_module
 from .small import SETTINGS, STEPS, TOTAL_STEPS, count_steps, remains, small_model, small_sets
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """Ctrl-C does what it usually does, even if these tests run in the background of a shell that ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # training has put it back
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """What a run leaves behind that was never stopped."""

@@ -39,6 +39,14 @@ from repvgg_np.training import Settings
         ("schedule", ["cosine"], r"schedule must be one of .* got \['cosine'\]"),
         ("decay", "none", "decay must be one of official, kernels, all, got 'none'"),
         ("augment", "no", "augment must be True or False, got 'no'"),
+        ("flip", "up", "flip must be one of random, alternating, none, got 'up'"),
+        ("padding", -1, "padding must be at least 0, got -1"),
+        ("rand_augment", 1.5, "rand_augment must be an integer, got 1.5"),
+        ("magnitude", 31, "magnitude must be at most 30, got 31"),
+        ("cutout", -2, "cutout must be at least 0, got -2"),
+        ("first_size", 20, "first_size must be one of 8, 16, 24, 32, got 20"),
+        ("whiten", None, "whiten must be True or False, got None"),
+        ("average", 1, "average must be a number, at least 0 and less than 1, got 1"),
         ("nesterov", 2, "nesterov must be True or False, got 2"),
     ],
 )
@@ -63,6 +71,23 @@ def test_nesterov_without_momentum_is_refused():
 )
 def test_settings_survive_json(settings):
     assert Settings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
+
+
+@pytest.mark.parametrize(
+    ("first", "epochs", "sizes"),
+    [
+        (32, 3, [32, 32, 32]),
+        (24, 4, [24, 24, 32, 32]),
+        (16, 3, [16, 24, 32]),
+        (16, 8, [16, 16, 24, 24, 24, 32, 32, 32]),
+        (16, 2, [24, 32]),
+        (8, 1, [32]),
+        (8, 4, [8, 16, 24, 32]),
+    ],
+)
+def test_pictures_grow_in_equal_parts_of_the_run_and_are_whole_in_the_last_epoch(first, epochs, sizes):
+    settings = Settings(first_size=first, epochs=epochs)
+    assert [settings.size(epoch) for epoch in range(epochs)] == sizes
 
 
 def test_what_a_dict_lacks_has_its_default_and_what_is_unknown_is_refused():
