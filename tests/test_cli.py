@@ -122,7 +122,7 @@ def test_the_trained_network_in_the_package_needs_no_file(tmp_path, capsys):
 @pytest.mark.slow_without_jit
 def test_the_fusion_of_the_trained_network_is_verified_without_any_data(capsys):
     code, out, _ = run(capsys, "verify", "--pretrained", "--limit", 40)
-    assert code == 0 and "equal within rounding" in out and "of 40 predictions on synthetic changed" in out
+    assert code == 0 and "equal within rounding" in out and "on 40 pictures of synthetic" in out
     assert "accuracy" not in out  # of shapes, by a network that knows cats
 
 

@@ -66,6 +66,12 @@ def test_parallel_branches_of_any_sizes_add_up(x, sizes, data):
     assert (conv(x, *add_branches(branches)) == expected).all()
 
 
+@pytest.mark.parametrize("sizes", [((1, 3), (1, 1)), ((3, 1), (1, 1)), ((1, 3), (5, 1))])
+def test_the_sum_is_as_high_as_the_highest_branch_and_as_wide_as_the_widest(sizes):
+    kernel, _ = add_branches([(np.ones((1, 1, *size)), np.zeros(1)) for size in sizes])
+    assert kernel.shape[2:] == (max(height for height, _ in sizes), max(width for _, width in sizes))
+
+
 @given(exact_arrays((2, 2, 3, 3)), exact_arrays((2,)), exact_arrays((2, 2, 1, 1)), exact_arrays((2,)))
 @few
 def test_of_3x3_and_1x1_branches_it_is_the_papers_fusion(large, one, small, other):
@@ -149,6 +155,11 @@ def test_groups_that_are_joined_keep_their_channels_in_order():
         np.testing.assert_array_equal(one[group], [0] * 2 * group + row + [0] * 2 * (5 - group))
 
 
+def test_an_average_is_over_3x3_pixels_unless_another_size_is_wanted():
+    np.testing.assert_array_equal(average_kernel(2), np.full((2, 1, 3, 3), 1 / 9, np.float32))
+    assert average_kernel(2, 5).shape == (2, 1, 5, 5)
+
+
 @given(exact_arrays((1, 2, 4, 5)))
 @few
 def test_the_average_over_a_window_is_a_convolution(x):
@@ -193,6 +204,7 @@ FOUR, KERNEL = np.ones(4), np.ones((4, 2, 3, 3))
         (lambda: add_branches([(KERNEL, FOUR[:3])]), r"must have the same channels, got .* bias \(3,\)"),
         (lambda: add_branches([(KERNEL, np.ones(5))]), r"must have the same channels, got .* bias \(5,\)"),
         (lambda: fold_sequence((KERNEL, FOUR), (KERNEL, FOUR)), "the first kernel must be 1x1, got 3x3"),
+        (lambda: fold_sequence((KERNEL[:, :, :1, :2], FOUR), (KERNEL, FOUR)), "must be 1x1, got 1x2"),
         (
             lambda: fold_sequence((KERNEL[:3, :, :1, :1], FOUR[:3]), (KERNEL, FOUR)),
             r"must have the 2 channels that the second takes, got kernel \(3, 2, 1, 1\), bias \(3,\)",
