@@ -3,8 +3,8 @@
 The first four are made for the time to an accuracy on two cores, the others are the paper's own settings. What has been
 measured so far, on CIFAR-10 whose pictures had gone through JPEG once:
 
-- `minute`, seeds 0, 1, 2: 68.68, 68.01 and 69.20 % of the test pictures (seed 0 with mirror images: 68.95 %), each in 83
-  to 84 s on two threads, from the command to the written network.
+- `minute`, seeds 0, 1, 2: 68.68, 68.01 and 69.20 % of the test pictures (seed 0 with mirror images: 68.95 %), each in
+  83 to 84 s on two threads, from the command to the written network.
 - `coffee`, seed 0: 82.08 %, in 304 s. Its aim, 85 % within 6 minutes, it does not reach.
 - Fused, no prediction changed in any of them.
 - The same recipe with depths 1, 1, 1, 1, widths 48, 64, 128, 256 and strides 2, 1, 2, 2 (4x4 pixels in the end), seed
