@@ -70,8 +70,9 @@ class BatchNorm2d(Layer):
         check_float("x", x, "(N, C, H, W)", self.gamma.peek().dtype)
         if x.shape[1] != self.gamma.peek().size:
             raise ValueError(f"x must have {self.gamma.peek().size} channels, got {x.shape[1]}")
-        if self.training and not self.frozen and x.size // x.shape[1] < 2:
-            raise ValueError("x must have more than one pixel in each channel for batch statistics, got one")
+        pixels = len(x) * x.shape[2] * x.shape[3]
+        if self.training and not self.frozen and pixels < 2:
+            raise ValueError(f"x must have more than one pixel in each channel for batch statistics, got {pixels}")
 
     def backward(self, grad_out):
         """Set the gradients of gamma and beta; return that of the input."""

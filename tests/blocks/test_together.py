@@ -240,7 +240,7 @@ def test_what_does_not_fit_is_refused_in_the_same_words(layered, rng):
     x = np.ones((1, 2, 2, 2), np.float32)
     before = block.state_dict()
     for wrong, message in (
-        (x, "x must have more than one pixel in each channel for batch statistics, got one"),
+        (x, "x must have more than one pixel in each channel for batch statistics, got 1"),
         (x.astype(float), "weight must be float64 like the other arrays, got float32"),
         (x[:, :1], "x must have 2 channels for this weight and groups=1, got 1"),
     ):

@@ -34,9 +34,15 @@ def test_running_statistics_move_a_tenth_of_the_way_to_the_batch_and_the_varianc
     assert layer.num_batches_tracked == 1
 
 
-def test_one_pixel_has_no_batch_statistics():
-    with pytest.raises(ValueError, match="x must have more than one pixel in each channel"):
-        BatchNorm2d(2)(np.zeros((1, 2, 1, 1), np.float32))
+@pytest.mark.parametrize(("shape", "pixels"), [((1, 2, 1, 1), 1), ((0, 2, 3, 4), 0), ((5, 2, 0, 4), 0)])
+def test_one_pixel_or_none_has_no_batch_statistics(shape, pixels):
+    with pytest.raises(ValueError, match=f"x must have more than one pixel in each channel .* got {pixels}"):
+        BatchNorm2d(2)(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1, 1), (1, 3, 2, 1), (1, 3, 1, 2)])
+def test_two_pixels_have(shape):
+    BatchNorm2d(3)(np.zeros(shape, np.float32))
 
 
 def test_a_layer_refuses_another_dtype_or_channel_count():
