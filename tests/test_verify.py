@@ -35,6 +35,11 @@ def test_a_network_is_equal_if_every_block_is_and_its_logits_are_numbers():
     assert not report_of(GOOD, logits_error=np.nan).ok and not report_of(GOOD, logits_error=np.inf).ok
 
 
+def test_the_predictions_of_more_pictures_take_the_place_of_those_that_were_compared():
+    report = report_of(GOOD).of_predictions(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]), [])
+    assert (report.changed_predictions, report.pictures, report.blocks) == (1, 4, [GOOD])
+
+
 def test_the_worst_block_is_that_with_the_largest_share_of_its_bound_and_no_number_is_worse_than_any():
     assert report_of(GOOD, WRONG, GOOD).worst is WRONG
     assert (report_of(GOOD, WRONG).max_error, report_of(GOOD, WRONG).bound) == (2e-3, 1e-3)
