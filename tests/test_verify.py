@@ -36,8 +36,8 @@ def test_a_network_is_equal_if_every_block_is_and_its_logits_are_numbers():
 
 
 def test_the_predictions_of_more_pictures_take_the_place_of_those_that_were_compared():
-    report = report_of(GOOD).of_predictions(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]), [])
-    assert (report.changed_predictions, report.pictures, report.blocks) == (1, 4, [GOOD])
+    report = report_of(GOOD).of_predictions(np.array([0, 0, 1, 2, 3]), np.array([0, 1, 0, 2, 3]), [])
+    assert (report.changed_predictions, report.pictures, report.blocks) == (2, 5, [GOOD])
 
 
 def test_the_worst_block_is_that_with_the_largest_share_of_its_bound_and_no_number_is_worse_than_any():
@@ -188,6 +188,8 @@ def test_a_network_is_not_verified_against_itself(rng):
     x = rng.normal(size=(2, 3, 8, 8)).astype(np.float32)
     with pytest.raises(ValueError, match="fused must be in its inference form, got the training form"):
         rv.verify_fusion(model, x, model)
+    with pytest.raises(ValueError, match="fused must be in its inference form"):
+        rv.verify_fusion(model, x, object())
     wider = RepVGGConfig(CONFIG.depths, (6, 8, 24), CONFIG.strides, CONFIG.groups, 8, 4)
     with pytest.raises(ValueError, match="fused must have the same blocks and classes as model"):
         rv.verify_fusion(model, x, rv.fuse(RepVGG(wider, rng=rng)))
