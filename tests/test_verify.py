@@ -9,7 +9,7 @@ import pytest
 import repvgg_np as rv
 from repvgg_np.bench import random_statistics
 from repvgg_np.models import RepVGG, RepVGGConfig
-from repvgg_np.verify import BlockReport, FusionReport, fusion_bound
+from repvgg_np.verify import BlockReport, FusionReport, check_statistics, fusion_bound
 
 CONFIG = RepVGGConfig((1, 2, 2), (6, 8, 20), (1, 1, 2), {2: 2}, 8, 4)
 SMALL = RepVGGConfig((1, 2), (2, 3), (1, 2), {}, 8, 4)
@@ -38,6 +38,12 @@ def test_a_network_is_equal_if_every_block_is_and_its_logits_are_numbers():
 def test_the_predictions_of_more_pictures_take_the_place_of_those_that_were_compared():
     report = report_of(GOOD).of_predictions(np.array([0, 0, 1, 2, 3]), np.array([0, 1, 0, 2, 3]), [])
     assert (report.changed_predictions, report.pictures, report.blocks) == (2, 5, [GOOD])
+
+
+def test_a_variance_of_zero_is_no_damage(rng):
+    model = RepVGG(CONFIG, rng=rng)
+    model.load_state_dict({name: array * ("running_var" not in name) for name, array in model.state_dict().items()})
+    check_statistics(model)
 
 
 def test_the_worst_block_is_that_with_the_largest_share_of_its_bound_and_no_number_is_worse_than_any():
@@ -181,6 +187,9 @@ def test_a_classifier_that_fusion_cannot_have_made_is_not_equal(rng):
     report = rv.verify_fusion(model, rng.normal(size=(2, 3, 8, 8)).astype(np.float32), fused)
     assert all(block.ok for block in report.blocks) and not report.ok
     assert "linear.bias differs, which fusion does not touch" in str(report) and "NOT equal" in str(report)
+    fused.linear.weight.data[0, 0] += 1  # of several arrays, the first is named
+    report = rv.verify_fusion(model, rng.normal(size=(2, 3, 8, 8)).astype(np.float32), fused)
+    assert "linear.weight differs" in str(report)
 
 
 def test_a_network_is_not_verified_against_itself(rng):
