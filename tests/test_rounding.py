@@ -87,6 +87,13 @@ def test_the_bound_of_a_convolution_is_the_formula(case, dtype, arithmetic, rng)
         np.testing.assert_allclose(bound, by_the_book, rtol=tolerance(dtype))
 
 
+def test_the_form_is_that_which_the_convolution_takes_for_its_output_and_its_batch(monkeypatch):
+    asked = []
+    monkeypatch.setattr(rounding, "form_of", lambda *arguments: asked.append(arguments) or FOUR)
+    rounding.convolution_bound(np.ones((2, 5, 7, 9)), np.ones((4, 5, 3, 3)), (1, 1), (1, 0), 1, "winograd")
+    assert asked == [((1, 1), (7, 7), 2)]
+
+
 def test_what_was_rounded_before_is_given_by_name_alone():
     kernel = ones(1, 1, 1, 1)
     with pytest.raises(TypeError, match="positional argument"):
