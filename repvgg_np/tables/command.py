@@ -6,7 +6,17 @@ from pathlib import Path
 
 from repvgg_np.bench.machine import describe_machine, machine_line
 from repvgg_np.bench.table import busy_lines
-from repvgg_np.tables import ablations, architecture, ensemble, figures, kernels, memory, network_figure, networks
+from repvgg_np.tables import (
+    ablations,
+    architecture,
+    depthwise,
+    ensemble,
+    figures,
+    kernels,
+    memory,
+    network_figure,
+    networks,
+)
 
 TITLES = {
     "1": "3x3 kernels beside 1x1, 5x5 and 7x7: time and effective FLOP/s",
@@ -17,6 +27,7 @@ TITLES = {
     "6": "without the identity, the 1x1, or both: parameters, speed before and after fusion",
     "7": "other blocks: the same",
     "cost": "every network: FLOPs, bytes read and written, memory, operators in a block, speed",
+    "depthwise": "MobileNet's depthwise layers beside dense 3x3 layers that take the same time",
     "memory": "the memory of activations in plain, residual, dense and inception blocks (figure 3)",
     "ensemble": "the paths through a trained network, and its accuracy without some branches or blocks",
 }
@@ -68,6 +79,7 @@ def add_tables(parser, common, add_data, load):
     cost = table("cost", _cost, networks.text, network_figure.networks_figure)
     cost.add_argument("--model", nargs="+", metavar="NAME", help="which networks (default: all for ImageNet)")
     speed(cost, 8)
+    speed(table("depthwise", _depthwise, depthwise.text, figures.depthwise_figure), 1)
     blocks = table("memory", lambda options: memory.block_memory(options.batch), memory.text, figures.memory_figure)
     blocks.add_argument("--batch", type=int, default=32, help="pictures (default: %(default)s)")
     deleted = table("ensemble", _ensemble(load), ensemble.text, figures.ensemble_figure)
@@ -80,7 +92,7 @@ def add_tables(parser, common, add_data, load):
 def _list(options):
     """Print what tables there are."""
     for name, title in TITLES.items():
-        print(f"{name:<9} {title}")
+        print(f"{name:<10} {title}")
     print("Table 8 (semantic segmentation, PSPNet on Cityscapes) has no counterpart here.")
     return 0
 
@@ -133,6 +145,11 @@ def _published(options):
 def _cost(options):
     """Make the table of costs."""
     return networks.all_networks(options.model, options.batch, options.size, options.rounds, not options.no_speed)
+
+
+def _depthwise(options):
+    """Make the table of depthwise layers and their dense equals."""
+    return depthwise.equal_time(options.batch, options.size, options.rounds, not options.no_speed)
 
 
 def _ablation(options):

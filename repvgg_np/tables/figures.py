@@ -31,6 +31,38 @@ def kernels_figure(path, result, title):
         canvas.suptitle(title)
 
 
+def depthwise_figure(path, result, title):
+    """Draw the multiplications of each layer, and those of the dense layer that takes the same time.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    result : dict
+        From `equal_time`, timed.
+    title : str
+    """
+    rows = result["rows"]
+    places = np.arange(len(rows))
+    names = [f"{row['channels']}{', /2' if row['stride'] > 1 else ''}\n{row['size']}x{row['size']}" for row in rows]
+    with figure(path, 12, 4.4) as canvas:
+        panels = canvas.subplots(1, 2, sharey=True)
+        for axes, kind, name in zip(panels, ("depthwise", "separable"), ("depthwise", "with pointwise"), strict=True):
+            mine = [row[kind]["flops"] / 1e6 for row in rows]
+            dense = [row[kind]["dense"]["flops"] / 1e6 for row in rows]
+            axes.vlines(places, mine, dense, color=GREY, linewidth=1)
+            axes.plot(places, mine, "o", color=PURPLE, label=name)
+            axes.plot(places, dense, "s", color=VERMILION, label="dense 3x3 that takes the same time")
+            for place, row, high in zip(places, rows, np.maximum(mine, dense), strict=True):
+                label = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+                axes.annotate(f"{row[kind]['flops_ratio']:.1f}x", (place, high), **label)
+            axes.set_xticks(places, names, fontsize=8)
+            axes.set(yscale="log", title=f"MobileNet's layers, {name}", xlabel="channels (/2: stride 2), picture")
+            axes.margins(y=0.2)
+            axes.legend(fontsize=8, loc="lower left")
+        panels[0].set_ylabel("multiply-adds (millions)")
+        canvas.suptitle(title)
+
+
 def ablation_figure(path, result, title):
     """Draw the speed of each row before and after fusion.
 
