@@ -408,5 +408,11 @@ def _summary(options):
 
 def _ablate(options):
     """Train the rows of the ablation tables."""
-    _print(options, *run_ablation(options, lambda split: _load(options, split)))
+    from repvgg_np.tables.ablation_figure import accuracy_figure
+
+    numbers, text = run_ablation(options, lambda split: _load(options, split))
+    if options.figure:
+        title = f"{options.model} on {options.data}, {numbers['results'][0]['epochs']} epochs"
+        accuracy_figure(options.figure, numbers["rows"], title)
+    _print(options, numbers, text)
     return 0

@@ -1,12 +1,15 @@
 """Tables 6 and 7: what each kind of block has in parameters, speed before and after fusion, and accuracy."""
 
+from pathlib import Path
+
 from repvgg_np.analysis import spearman
 from repvgg_np.analysis.published import FUSED_B0_IMAGES_PER_SECOND, NOTES, TABLE_6, TABLE_7
 from repvgg_np.bench.networks import time_networks
 from repvgg_np.blocks import find_variant
 from repvgg_np.models import create_model, find_model
+from repvgg_np.tables.packaged_ablation import packaged_ablation
 from repvgg_np.tables.text import Footnotes, columns, number, speed
-from repvgg_np.training.ablation_results import read_results, summarise
+from repvgg_np.training import order_lines, read_results, summarise
 
 TABLES = {"6": TABLE_6, "7": TABLE_7}
 
@@ -22,16 +25,17 @@ def ablation(table, model="RepVGG-B0", batch=8, size=None, rounds=5, measure=Tru
     batch, size, rounds, measure
         As for `networks.published_networks`.
     results : str or os.PathLike, optional
-        The ``results.csv`` of `repvgg-np ablate`, for accuracies of one's own.
+        The ``results.csv`` of `repvgg-np ablate`, for accuracies of one's own; without it, those in the package.
 
     Returns
     -------
     dict
-        "table", "model" and "rows": for each "text", "variant", "training_parameters", "fused_parameters" (None where
-        it does not fold), "paper_top_1", "paper_images_per_second", "note"; with results, "accuracy", "deviation" (both
-        from 0 to 1) and "seeds", None where there are none; if they were timed, "images_per_second" and
+        "table", "model", "source" (of the accuracies, in words) and "rows": for each "text", "variant",
+        "training_parameters", "fused_parameters" (None where it does not fold), "paper_top_1",
+        "paper_images_per_second", "note"; "seeds" (how many), "accuracies" (of each, from 0 to 1), "accuracy" and
+        "deviation" (of them; None where there are none); if they were timed, "images_per_second" and
         "fused_images_per_second". "spearman": with the paper, of "accuracy" and "images_per_second", where both have
-        two rows or more.
+        two rows or more. "order": of the accuracies, from `training.summarise`.
 
     Raises
     ------
@@ -39,7 +43,13 @@ def ablation(table, model="RepVGG-B0", batch=8, size=None, rounds=5, measure=Tru
         If the network has no variants, a number is out of range, or the file holds no results.
     """
     name = find_model(model)
-    means = {} if results is None else {row["row"]: row for row in summarise(read_results(results))["rows"]}
+    if results is None:
+        lines, facts = packaged_ablation()
+        source = "{model}, {epochs} epochs of {data}".format(**facts)
+    else:
+        lines, source = read_results(results), Path(results).name
+    summary = summarise(lines, [published.variant for published in TABLES[table]])
+    means = {row["row"]: row for row in summary["rows"]}
     rows, makers, titles, fused_of = [], {}, {}, {}
     for published in TABLES[table]:
         variant = published.variant
@@ -56,12 +66,10 @@ def ablation(table, model="RepVGG-B0", batch=8, size=None, rounds=5, measure=Tru
             fused_of[published.text] = title  # most rows become the same network, which is timed once
         row |= {"paper_top_1": published.top_1, "paper_images_per_second": published.images_per_second}
         row["note"] = NOTES.get(published.text)
-        if results is not None:
-            mine = means.get(variant, {})
-            row |= {"accuracy": mine.get("test_accuracy"), "deviation": mine.get("deviation")}
-            row["seeds"] = mine.get("seeds")
-        rows.append(row)
-    result = {"table": table, "model": name, "rows": rows}
+        mine = means.get(variant, {})
+        row |= {"accuracies": mine.get("accuracies", []), "accuracy": mine.get("test_accuracy")}
+        rows.append(row | {"deviation": mine.get("deviation"), "seeds": mine.get("seeds", 0)})
+    result = {"table": table, "model": name, "source": source, "rows": rows}
     if measure:
         timed = time_networks(makers, batch, size, rounds, title=f"table {table}")
         for row in rows:
@@ -69,7 +77,12 @@ def ablation(table, model="RepVGG-B0", batch=8, size=None, rounds=5, measure=Tru
             fused = fused_of.get(row["text"])
             row["fused_images_per_second"] = fused and timed["networks"][fused]["images_per_second"]
         result |= {key: timed[key] for key in ("batch", "rounds", "slowdown")}
-    return result | {"spearman": _orders(rows)}
+    result["order"] = {key: summary[key] for key in ("spearman", "pairs", "deviation", "reversed")}
+    result["spearman"] = {} if summary["spearman"] is None else {"accuracy": summary["spearman"]}
+    speeds = [(row["images_per_second"], row["paper_images_per_second"]) for row in rows] if measure else []
+    if speeds and None not in speeds[0]:
+        result["spearman"]["images_per_second"] = spearman(*zip(*speeds, strict=True))
+    return result
 
 
 def _maker(name, form, variant):
@@ -77,33 +90,22 @@ def _maker(name, form, variant):
     return lambda: create_model(name, seed=None, form=form, variant=variant)
 
 
-def _orders(rows):
-    """Correlate accuracy and speed with the paper's, over the rows that have both."""
-    found = {}
-    for mine, theirs in (("accuracy", "paper_top_1"), ("images_per_second", "paper_images_per_second")):
-        pairs = [(row[mine], row[theirs]) for row in rows if row.get(mine) is not None and row[theirs] is not None]
-        if len(pairs) > 1:
-            found[mine] = spearman(*zip(*pairs, strict=True))
-    return found
-
-
 def text(result):
     """Write the result of `ablation`."""
     rows, notes = result["rows"], Footnotes()
-    with_accuracy, timed = "accuracy" in rows[0], "images_per_second" in rows[0]
+    timed = "images_per_second" in rows[0]
     with_speed = rows[0]["paper_images_per_second"] is not None
     head = ["blocks", "training params", "fused params"]
     head += ["images/s", "fused images/s"] if timed else []
-    head += ["accuracy"] if with_accuracy else []
-    head += ["paper: top-1"] + (["images/s"] if with_speed else [])
+    head += ["seeds", "accuracy", "paper: top-1"] + (["images/s"] if with_speed else [])
     lines = []
     for row in rows:
         mark = notes.mark(row["note"])
         cells = [row["text"] + (f" {mark}" if mark else "")]
         cells += [number(row["training_parameters"], 0), number(row["fused_parameters"], 0)]
         cells += [speed(row["images_per_second"]), speed(row["fused_images_per_second"])] if timed else []
-        cells += [_accuracy(row)] if with_accuracy else []
-        cells += [f"{row['paper_top_1']:.2f}"] + ([number(row["paper_images_per_second"], 0)] if with_speed else [])
+        cells += [str(row["seeds"]), _accuracy(row), f"{row['paper_top_1']:.2f}"]
+        cells += [number(row["paper_images_per_second"], 0)] if with_speed else []
         lines.append(cells)
     lines = columns(head, lines)
     if with_speed:
@@ -112,10 +114,11 @@ def text(result):
         )
     if timed:
         lines.append(f"{result['model']}, batch {result['batch']}, medians of {result['rounds']} interleaved rounds")
-    for key, name in (("accuracy", "accuracies"), ("images_per_second", "speeds")):
-        if key in result["spearman"]:
-            value = result["spearman"][key]
-            lines.append(f"Spearman's rank correlation of the {name} with the paper's: {value:.2f}")
+    if "images_per_second" in result["spearman"]:
+        value = result["spearman"]["images_per_second"]
+        lines.append(f"Spearman's rank correlation of the speeds with the paper's: {value:.2f}")
+    lines.append(f"accuracies: {result['source']}; the paper's are of RepVGG-B0, 120 epochs of ImageNet")
+    lines += order_lines(result["order"], {row["variant"]: row["text"] for row in rows})
     return "\n".join([*lines, *notes.lines()])
 
 

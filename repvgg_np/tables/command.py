@@ -7,6 +7,7 @@ from pathlib import Path
 from repvgg_np.bench.machine import describe_machine, machine_line
 from repvgg_np.bench.table import busy_lines
 from repvgg_np.tables import (
+    ablation_figure,
     ablations,
     architecture,
     depthwise,
@@ -24,7 +25,7 @@ TITLES = {
     "3": "the layers and multipliers of A0 to B3",
     "4": "ImageNet networks of simple training: counts and speed beside the paper's, and the order compared",
     "5": "ImageNet networks of strong training: the same",
-    "6": "without the identity, the 1x1, or both: parameters, speed before and after fusion",
+    "6": "without the identity, the 1x1, or both: parameters, speed before and after fusion, accuracy on CIFAR-10",
     "7": "other blocks: the same",
     "cost": "every network: FLOPs, bytes read and written, memory, operators in a block, speed",
     "depthwise": "MobileNet's depthwise layers beside dense 3x3 layers that take the same time",
@@ -52,7 +53,7 @@ def add_tables(parser, common, add_data, load):
 
     def table(name, make, text, draw=None):
         sub = common(tables.add_parser(name, help=TITLES[name], description=TITLES[name] + "."))
-        sub.set_defaults(run=run, make=make, text=text, draw=draw)
+        sub.set_defaults(run=run, make=make, text=text, draw=draw, figure_of_speed=True)
         if draw:
             sub.add_argument("--figure", metavar="FILE", help="draw the result (PNG)")
         return sub
@@ -72,9 +73,11 @@ def add_tables(parser, common, add_data, load):
     for name in networks.TABLES:
         speed(table(name, _published, networks.text, network_figure.networks_figure), 8)
     for name in ablations.TABLES:
-        sub = table(name, _ablation, ablations.text, figures.ablation_figure)
-        sub.add_argument("--model", default="RepVGG-B0", help="its name (default: %(default)s)")
-        sub.add_argument("--results", metavar="FILE", help="results.csv of `repvgg-np ablate`, for accuracies")
+        sub = table(name, _ablation, ablations.text, ablation_figure.ablation_figure)
+        sub.set_defaults(figure_of_speed=False)
+        sub.add_argument("--model", default="RepVGG-B0", help="whose speed (default: %(default)s)")
+        results = "results.csv of `repvgg-np ablate`, for accuracies (default: those of CIFAR-10 in the package)"
+        sub.add_argument("--results", metavar="FILE", help=results)
         speed(sub, 8)
     cost = table("cost", _cost, networks.text, network_figure.networks_figure)
     cost.add_argument("--model", nargs="+", metavar="NAME", help="which networks (default: all for ImageNet)")
@@ -114,7 +117,7 @@ def run(options):
     ValueError
         If an option is out of range, or a figure of speed is asked for without speed.
     """
-    if getattr(options, "no_speed", False) and options.figure:
+    if getattr(options, "no_speed", False) and options.figure and options.figure_of_speed:
         raise ValueError("--figure draws speed, so it cannot go with --no-speed")
     result, machine = options.make(options), describe_machine()
     if options.json:

@@ -1,4 +1,4 @@
-"""The figures of the other tables: kernels, ablations, memory, deleted branches."""
+"""The figures of the other tables: kernels, depthwise layers, memory, deleted branches."""
 
 import numpy as np
 
@@ -60,32 +60,6 @@ def depthwise_figure(path, result, title):
             axes.margins(y=0.2)
             axes.legend(fontsize=8, loc="lower left")
         panels[0].set_ylabel("multiply-adds (millions)")
-        canvas.suptitle(title)
-
-
-def ablation_figure(path, result, title):
-    """Draw the speed of each row before and after fusion.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-    result : dict
-        From `ablation`, timed.
-    title : str
-    """
-    rows = result["rows"]
-    with figure(path, 2 + 1.1 * len(rows), 4.4) as canvas:
-        axes, places = canvas.subplots(), np.arange(len(rows))
-        for offset, colour, label, key in (
-            (-0.2, GREY, "training form", "images_per_second"),
-            (0.2, VERMILION, "fused", "fused_images_per_second"),
-        ):
-            speeds = [row[key] or 0 for row in rows]  # no bar where a row does not fold
-            axes.bar(places + offset, speeds, 0.38, color=colour, label=label)
-        axes.set_xticks(places, [row["text"].replace(" ", "\n", 1) for row in rows], fontsize=8)
-        axes.set(ylabel="images/s", title=f"{result['model']}, batch {result['batch']}")
-        axes.grid(False, axis="x")
-        axes.legend(fontsize=8)
         canvas.suptitle(title)
 
 

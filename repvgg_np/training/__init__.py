@@ -4,8 +4,9 @@ Begin with `loop.py`.
 """
 
 from repvgg_np.training.ablation import ROWS, ablate, find_rows
-from repvgg_np.training.ablation_results import RESULTS_FILE, read_results, summarise, table
+from repvgg_np.training.ablation_results import RESULTS_FILE, read_results
 from repvgg_np.training.ablation_run import DataSource, process_pool
+from repvgg_np.training.ablation_summary import order_lines, summarise, table
 from repvgg_np.training.averaging import WeightAverage
 from repvgg_np.training.calibration import calibration_error
 from repvgg_np.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -61,6 +62,7 @@ __all__ = [
     "make_schedule",
     "mixup",
     "one_cycle",
+    "order_lines",
     "process_pool",
     "read_history",
     "read_results",

@@ -1,12 +1,10 @@
-"""The results of an ablation: one line of a CSV file for each run, and the table that is made of them."""
+"""The results of an ablation: one line of a CSV file for each run."""
 
 import csv
 import io
 import json
-import statistics
 from pathlib import Path
 
-from repvgg_np.analysis import ABLATION_TOP_1, spearman
 from repvgg_np.atomic import atomic_write
 from repvgg_np.training.facts import differences
 from repvgg_np.training.settings import Settings
@@ -142,82 +140,6 @@ def read_results(path):
         except ValueError as error:
             raise ValueError(f"line {number} of {path} must be {len(COLUMNS)} fields, got {line}") from error
     return rows
-
-
-def summarise(results):
-    """Take the mean and the standard deviation over the seeds of each row, and compare the order with the paper's.
-
-    Parameters
-    ----------
-    results : list of dict
-        From `ablate`.
-
-    Returns
-    -------
-    dict
-        "rows": for each row a dict of "row", "seeds" (how many), "parameters", "fused_parameters", "test_accuracy" and
-        "deviation" (of a sample; None of one seed), "changed_predictions" (of all seeds), the three speeds (medians),
-        and "paper_top_1" (None beyond the paper's tables). "spearman": the rank correlation of the mean accuracies with
-        the paper's, over the rows that it has; None of fewer than two.
-    """
-    rows = []
-    for row in dict.fromkeys(result["row"] for result in results):
-        own = [result for result in results if result["row"] == row]
-        accuracies = [result["test_accuracy"] for result in own]
-        summary = {"row": row, "seeds": len(own)}
-        summary |= {name: own[0][name] for name in ("parameters", "fused_parameters")}
-        summary["test_accuracy"] = statistics.fmean(accuracies)
-        summary["deviation"] = statistics.stdev(accuracies) if len(own) > 1 else None
-        folds = own[0]["fused_parameters"] is not None
-        summary["changed_predictions"] = sum(result["changed_predictions"] for result in own) if folds else None
-        for name in ("training_images_per_second", "images_per_second", "fused_images_per_second"):
-            values = [result[name] for result in own if result[name] is not None]
-            summary[name] = statistics.median(values) if values else None
-        summary["paper_top_1"] = ABLATION_TOP_1.get(row)
-        rows.append(summary)
-    known = [summary for summary in rows if summary["paper_top_1"] is not None]
-    order = None
-    if len(known) > 1:
-        order = spearman([s["test_accuracy"] for s in known], [s["paper_top_1"] for s in known])
-    return {"rows": rows, "spearman": order}
-
-
-def table(summary):
-    """Write a summary as text: a line for each row, then how its order compares with the paper's.
-
-    Parameters
-    ----------
-    summary : dict
-        From `summarise`.
-
-    Returns
-    -------
-    str
-    """
-    lines = [
-        f"{'row':<20} {'seeds':>5} {'test accuracy':>16} {'paper':>7} {'parameters':>12} {'fused':>12} "
-        f"{'changed':>8} {'train im/s':>11} {'im/s':>8} {'fused im/s':>11}"
-    ]
-    for row in summary["rows"]:
-        accuracy = f"{row['test_accuracy']:.2%}"
-        if row["deviation"] is not None:
-            accuracy += f" +- {100 * row['deviation']:.2f}"
-        paper = "" if row["paper_top_1"] is None else f"{row['paper_top_1']:.2f}"
-        lines.append(
-            f"{row['row']:<20} {row['seeds']:>5} {accuracy:>16} {paper:>7} {row['parameters']:>12,} "
-            f"{_shown(row['fused_parameters']):>12} {_shown(row['changed_predictions']):>8} "
-            f"{_shown(row['training_images_per_second']):>11} {_shown(row['images_per_second']):>8} "
-            f"{_shown(row['fused_images_per_second']):>11}"
-        )
-    lines.append("paper: top-1 in percent on ImageNet (RepVGG-B0, 120 epochs): only the order can be compared")
-    if summary["spearman"] is not None:
-        lines.append(f"Spearman's rank correlation with the paper's order: {summary['spearman']:.2f}")
-    return "\n".join(lines)
-
-
-def _shown(number):
-    """Return a number without decimals, or a dash for none."""
-    return "-" if number is None else f"{number:,.0f}"
 
 
 def _flat(facts):

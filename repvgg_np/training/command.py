@@ -5,8 +5,8 @@ import contextlib
 import dataclasses
 
 from repvgg_np.training.ablation import ablate, find_rows
-from repvgg_np.training.ablation_results import summarise, table
 from repvgg_np.training.ablation_run import DataSource, process_pool
+from repvgg_np.training.ablation_summary import summarise, table
 from repvgg_np.training.presets import PRESETS, find_preset
 from repvgg_np.training.settings import Settings
 
@@ -95,6 +95,7 @@ def add_ablation(parser):
     _add_most_used(parser)
     workers = "processes; 1 is this one (default: %(default)s), more are slower each"
     parser.add_argument("--workers", type=int, default=1, help=workers)
+    parser.add_argument("--figure", metavar="FILE", help="draw the accuracies beside the paper's (PNG)")
 
 
 def run_ablation(options, load):

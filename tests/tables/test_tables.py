@@ -7,14 +7,14 @@ import pytest
 from matplotlib import image
 from matplotlib.figure import Figure
 
-from repvgg_np.analysis.published import TABLE_4, TABLE_6, TABLE_7, PublishedNetwork
+from repvgg_np.analysis.published import TABLE_4, PublishedNetwork
 from repvgg_np.bench import networks as bench_networks
 from repvgg_np.bench import timing
 from repvgg_np.bench.timing import time_one_at_a_time
 from repvgg_np.cli import main
 from repvgg_np.data import load_dataset
 from repvgg_np.models import CONFIGS, RepVGGConfig, create_model, save
-from repvgg_np.tables import ablations, ensemble, figures, kernels, networks
+from repvgg_np.tables import ensemble, figures, kernels, networks
 from repvgg_np.tables.network_figure import label_corners
 from repvgg_np.tables.text import Footnotes, columns, speed
 from tests.models.small_networks import SMALL_NETWORKS
@@ -131,46 +131,6 @@ def test_filled_kernels_let_activations_neither_vanish_nor_overflow(rng):
     bench_networks.fill(model, 0)
     logits = model(rng.normal(size=(1, 3, 8, 8)).astype(np.float32))
     assert 1e-3 < np.abs(logits).mean() < 1e3
-
-
-@pytest.mark.parametrize("table", ["6", "7"])
-def test_an_ablation_table_has_every_row_of_the_paper_and_accuracies_where_there_are_some(table, capsys, tmp_path):
-    results = tmp_path / "results.csv"
-    results.write_text(RESULTS)
-    options = ("--model", "RepVGG-small", "--batch", 1, "--rounds", 1, "--results", results)
-    code, out, _ = run(capsys, table, *options, "--figure", tmp_path / "ablation.png")
-    published = {"6": TABLE_6, "7": TABLE_7}[table]
-    lines = out.splitlines()
-    assert code == 0 and all(any(line.startswith(row.text) for line in lines) for row in published)
-    assert any("45.00% +- 7.07" in line for line in lines) and image.imread(tmp_path / "ablation.png").ndim == 3
-    code, out, _ = run(capsys, table, *options, "--json")
-    rows = {row["variant"]: row for row in json.loads(out)["rows"]}
-    assert rows["repvgg"]["accuracy"] == pytest.approx(0.45) and rows["repvgg"]["seeds"] == 2
-    if table == "7":
-        assert rows["relu-in-branches"]["fused_images_per_second"] is None and rows["acb"]["accuracy"] is None
-    fused = {row["fused_images_per_second"] for row in rows.values()}
-    assert len(fused) == {"6": 1, "7": 3}[table]  # the same network is timed once; residual blocks; what does not fold
-
-
-RESULTS = """row,seed,epochs,parameters,fused_parameters,test_accuracy,fused_test_accuracy,changed_predictions,\
-training_images_per_second,images_per_second,fused_images_per_second
-repvgg,0,1,9,8,0.4,0.4,0,1,1,1
-repvgg,1,1,9,8,0.5,0.5,0,1,1,1
-plain,0,1,9,8,0.3,0.3,0,1,1,1
-"""
-
-
-def test_accuracies_and_the_paper_s_are_correlated_where_both_are(tmp_path):
-    (tmp_path / "results.csv").write_text(RESULTS)
-    result = ablations.ablation("6", "RepVGG-small", measure=False, results=tmp_path / "results.csv")
-    assert result["spearman"] == {"accuracy": 1.0}
-    assert ablations.ablation("7", "RepVGG-small", measure=False)["spearman"] == {}
-
-
-def test_the_training_parameters_of_tables_6_and_7_are_those_of_repvgg_b0():
-    rows = ablations.ablation("6", "RepVGG-B0", measure=False)["rows"]
-    assert [row["training_parameters"] for row in rows] == [14_345_512, 14_354_856, 15_808_616, 15_817_960]
-    assert {row["fused_parameters"] for row in rows} == {14_339_048}
 
 
 def test_kernel_sizes_differ_in_flops_as_their_areas_do(capsys, tmp_path):

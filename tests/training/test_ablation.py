@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import image
 
 import repvgg_np as rv
 from repvgg_np.analysis import ABLATION_TOP_1, TABLE_6, TABLE_7, spearman
@@ -27,6 +28,7 @@ from repvgg_np.training import (
     ablation_run,
     find_rows,
     load_checkpoint,
+    order_lines,
     process_pool,
     read_results,
     summarise,
@@ -255,8 +257,9 @@ def test_the_command_prints_the_table_or_json(tmp_path, data, capsys):
     assert main(arguments) == 0
     out = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in out[1:4]] == ["plain", "no-1x1", "trivial-1x1"] and " +- " in out[1]
-    assert out[1].split()[5] == "72.39" and "Spearman" in out[-1]
-    assert main([*arguments, "--json"]) == 0
+    assert out[1].split()[5] == "72.39" and "Spearman" in out[5] and "of 1 pair of rows" in out[7]
+    assert main([*arguments, "--json", "--figure", str(tmp_path / "ablation.png")]) == 0
+    assert image.imread(tmp_path / "ablation.png").ndim == 3
     numbers = json.loads(capsys.readouterr().out)
     assert len(numbers["results"]) == 6 and len(numbers["rows"]) == 3
     assert numbers["rows"][2]["paper_top_1"] is None and numbers["rows"][0]["seeds"] == 2
@@ -359,8 +362,30 @@ def test_the_summary_is_the_mean_and_the_deviation_over_the_seeds():
     assert summarise(results)["spearman"] is None
     lines = table(summary).splitlines()
     assert "60.00% +- 14.14" in lines[1] and "72.39" in lines[1] and lines[3].split()[-1] == "-"
-    assert lines[-1].endswith("1.00")
+    assert lines[5].endswith("1.00") and lines[7].startswith("of 1 pair of rows 0 have another order")
+    assert (
+        summary["pairs"] == 1
+        and math.isclose(summary["deviation"], math.sqrt(0.02))
+        and plain["accuracies"] == [0.5, 0.7]
+    )
     assert "Spearman" not in table(summarise(results))
+
+
+def test_only_some_rows_are_summarised_but_the_spread_is_that_of_all():
+    results = [result("plain", 0, 0.5), result("plain", 1, 0.7), result("repvgg", 0, 0.4), result("acb", 0, 0.9)]
+    summary = summarise(results, ["repvgg", "acb", "diracnet"])
+    assert [row["row"] for row in summary["rows"]] == ["repvgg", "acb"] and summary["spearman"] == -1
+    assert math.isclose(summary["deviation"], math.sqrt(0.02)) and summary["pairs"] == 1
+    (pair,) = summary["reversed"]
+    assert (pair["better"], pair["worse"]) == ("acb", "repvgg") and math.isclose(pair["error"], 0.2)
+    assert pair["clear"] and order_lines(summary, {"acb": "ACB"})[-1].startswith("  ACB is better than repvgg by 50.00")
+    (one, said) = order_lines(summarise(results[1:]))
+    assert "nothing is known of the spread" in said and one.endswith("-0.50")
+
+
+def test_where_no_seed_differs_every_reversal_is_clear():
+    lines = order_lines(summarise([result("plain", seed, 0.9) for seed in (0, 1)] + [result("acb", 0, 0.8)]))
+    assert "plain is better than acb by 10.00 points, inf standard errors" in lines[-1]
 
 
 def test_spearmans_correlation_by_hand():
