@@ -411,8 +411,8 @@ def _ablate(options):
     from repvgg_np.tables.ablation_figure import accuracy_figure
 
     numbers, text = run_ablation(options, lambda split: _load(options, split))
+    _print(options, numbers, text)
     if options.figure:
         title = f"{options.model} on {options.data}, {numbers['results'][0]['epochs']} epochs"
         accuracy_figure(options.figure, numbers["rows"], title)
-    _print(options, numbers, text)
     return 0
