@@ -123,8 +123,8 @@ def order_lines(summary, names=None):
         behind = ABLATION_TOP_1[pair["worse"]] - ABLATION_TOP_1[pair["better"]]
         errors = pair["difference"] / pair["error"] if pair["error"] else math.inf  # where no seed differs from another
         lines.append(
-            f"  {better} is better than {worse} by {100 * pair['difference']:.2f} points, "
-            f"{errors:.1f} standard errors; in the paper it is worse by {behind:.2f}"
+            f"  {better} above {worse} by {100 * pair['difference']:.2f} points, {errors:.1f} standard errors; "
+            f"in the paper below by {behind:.2f}"
         )
     return lines
 

@@ -378,14 +378,14 @@ def test_only_some_rows_are_summarised_but_the_spread_is_that_of_all():
     assert math.isclose(summary["deviation"], math.sqrt(0.02)) and summary["pairs"] == 1
     (pair,) = summary["reversed"]
     assert (pair["better"], pair["worse"]) == ("acb", "repvgg") and math.isclose(pair["error"], 0.2)
-    assert pair["clear"] and order_lines(summary, {"acb": "ACB"})[-1].startswith("  ACB is better than repvgg by 50.00")
+    assert pair["clear"] and order_lines(summary, {"acb": "ACB"})[-1].startswith("  ACB above repvgg by 50.00")
     (one, said) = order_lines(summarise(results[1:]))
     assert "nothing is known of the spread" in said and one.endswith("-0.50")
 
 
 def test_where_no_seed_differs_every_reversal_is_clear():
     lines = order_lines(summarise([result("plain", seed, 0.9) for seed in (0, 1)] + [result("acb", 0, 0.8)]))
-    assert "plain is better than acb by 10.00 points, inf standard errors" in lines[-1]
+    assert "plain above acb by 10.00 points, inf standard errors" in lines[-1]
 
 
 def test_spearmans_correlation_by_hand():
