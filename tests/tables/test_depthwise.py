@@ -27,8 +27,8 @@ def run(capsys, *arguments):
 
 @pytest.fixture
 def given_times(monkeypatch):
-    """Time nothing: a dense layer of w channels takes w^2 microseconds, others as long as one of 56 or 121 would."""
-    micro = {"depthwise": 56**2, "separable": 121**2, PEAK: 1000}
+    """Time nothing: a dense layer of w channels takes w^2 microseconds, others as long as one of 24 or 41 would."""
+    micro = {"depthwise": 24**2, "separable": 41**2, PEAK: 1000}
 
     def time_side_by_side(functions, rounds, pause, title=None):
         for function in functions.values():
@@ -113,7 +113,7 @@ def test_given_times_lead_to_the_dense_layer_of_equal_time(given_times, monkeypa
     result = equal_time(batch=2, rounds=3)
     (row,) = result["rows"]
     assert row["layers"] == 2 and result["slowdown"] == 1 and result["peak_gflops"] == pytest.approx(100)
-    for kind, micro, width in (("depthwise", 56**2, 56), ("separable", 121**2, 120)):
+    for kind, micro, width in (("depthwise", 24**2, 24), ("separable", 41**2, 40)):
         mine, dense = row[kind], row[kind]["dense"]
         assert dense["channels"] == width and dense["milliseconds"] == pytest.approx(width**2 / 1e3)
         assert mine["time_ratio"] == pytest.approx(width**2 / micro)
@@ -128,8 +128,8 @@ def test_a_layer_that_takes_longer_than_any_dense_one_ends_the_search(given_time
     one_layer(monkeypatch)
     monkeypatch.setattr(depthwise, "WIDEST", 32)
     (row,) = equal_time(rounds=1)["rows"]
-    assert [row[kind]["dense"]["channels"] for kind in ("depthwise", "separable")] == [32, 32]
-    assert row["separable"]["time_ratio"] == pytest.approx(32**2 / 121**2)
+    assert [row[kind]["dense"]["channels"] for kind in ("depthwise", "separable")] == [24, 32]
+    assert row["separable"]["time_ratio"] == pytest.approx(32**2 / 41**2)
 
 
 def test_the_layers_that_are_timed_have_the_shapes_that_are_counted():
@@ -144,18 +144,18 @@ def test_the_table_is_written_and_drawn(given_times, monkeypatch, capsys, tmp_pa
     code, out, err = run(capsys, "--batch", 2, "--rounds", 1, "--figure", picture)
     assert code == 0 and "wrote" in err and image.imread(picture).ndim == 3
     first, second = (line.split() for line in out.splitlines() if ", 5x5, stride 2" in line)
-    flops, dense = 2 * 9 * 36, 2 * 9 * 9 * 56**2
-    assert first[4:6] == [f"{flops / 1e6:.2f}", "3.136"] and first[8] == "56" and first[10] == "3.136"
-    assert first[-1] == f"{dense / flops:.1f}" and second[0] == "4->6," and second[8] == "120"
-    said = f"a depthwise layer of 4 channels on 5x5 (the network has 2) takes as long as a dense 3x3 layer of 56,\n\
+    flops, dense = 2 * 9 * 36, 2 * 9 * 9 * 24**2
+    assert first[4:6] == [f"{flops / 1e6:.2f}", "0.576"] and first[8] == "24" and first[10] == "0.576"
+    assert first[-1] == f"{dense / flops:.1f}" and second[0] == "4->6," and second[8] == "40"
+    said = f"a depthwise layer of 4 channels on 5x5 (the network has 2) takes as long as a dense 3x3 layer of 24,\n\
 which does {dense / flops:.1f} times the multiplications; all depthwise layers together {dense / flops:.1f} times"
-    assert said in out and "took 0.98 to 1.00 times as long" in out
+    assert said in out and "took 0.95 to 1.00 times as long" in out
     code, out, _ = run(capsys, "--rounds", 1, "--json")
     result = json.loads(out)
     assert (
         code == 0
         and result["table"] == "depthwise"
-        and math.isclose(result["rows"][0]["depthwise"]["milliseconds"], 3.136)
+        and math.isclose(result["rows"][0]["depthwise"]["milliseconds"], 0.576)
     )
 
 
