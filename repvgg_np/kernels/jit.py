@@ -68,8 +68,12 @@ def is_kept(dispatcher, dtype):
 
 
 def kernel(function):
-    """Compile a function on arrays that kernels call: it runs on the thread of its caller."""
-    return _keep(numba.njit(error_model="numpy")(function))
+    """Compile a function on arrays that kernels call: it runs on the thread of its caller.
+
+    Its code is put in the place of each call. A call would hand over every array as seven numbers: of the innermost
+    loops' fifty arguments, most would go through memory, and take as long as a hundred multiply-adds.
+    """
+    return _keep(numba.njit(error_model="numpy", forceinline=True)(function))
 
 
 def parallel_kernel(function):
