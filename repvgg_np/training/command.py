@@ -45,6 +45,8 @@ def add_settings(parser):
     parser.add_argument("--whiten", action=argparse.BooleanOptionalAction, help=whiten)
     average = "of the running average of the weights that stays at a step; 0 is off (default: 0)"
     parser.add_argument("--average", type=float, metavar="PART", help=average)
+    every = "evaluate after so many epochs each, and after the last (default: 1)"
+    parser.add_argument("--evaluate-every", type=int, metavar="N", help=every)
     parser.add_argument("--seed", type=int, help="default: 0")
 
 

@@ -58,8 +58,8 @@ class TrainingResult:
 
     @property
     def best_accuracy(self):
-        """The highest test accuracy of all epochs. To publish it is to choose by the test set."""
-        return max(row["test_accuracy"] for row in self.history)
+        """The highest test accuracy of all evaluations. To publish it is to choose by the test set."""
+        return max(row["test_accuracy"] for row in self.history if row["test_accuracy"] is not None)
 
     @property
     def images_per_second(self):
@@ -71,7 +71,7 @@ def train(
     model, train_set, test_set, settings, folder, resume=False, progress=True, checkpoint_seconds=60,
     recipe="", after_epoch=None,
 ):  # fmt: skip
-    """Train a network, and evaluate it after each epoch.
+    """Train a network, and evaluate it after each epoch, or after each so many.
 
     The folder gets ``history.csv`` and ``checkpoint.npz``: at the beginning, after each epoch, whenever
     `checkpoint_seconds` have passed, and on Ctrl-C. The training set's own mean and deviation normalise both sets.
@@ -183,13 +183,15 @@ def train(
                         raise saver.interrupted(position)
                     started = time.perf_counter()
 
-            try:
-                # An evaluation changes nothing: no need to wait for its end.
-                with average.applied() if average else contextlib.nullcontext(), interrupt.at_once():
-                    test = evaluate(model, test_set, mean, std, progress=progress)
-            except KeyboardInterrupt:
-                saver.save(position, history.rows)
-                raise saver.interrupted(position) from None
+            test = None
+            if settings.evaluates(epoch):
+                try:
+                    # An evaluation changes nothing: no need to wait for its end.
+                    with average.applied() if average else contextlib.nullcontext(), interrupt.at_once():
+                        test = evaluate(model, test_set, mean, std, progress=progress)
+                except KeyboardInterrupt:
+                    saver.save(position, history.rows)
+                    raise saver.interrupted(position) from None
             position.seconds += time.perf_counter() - started
             history.append(_row(position, test, schedule(epoch * steps + steps - 1)))
             position = position.next_epoch()
@@ -219,13 +221,13 @@ def _count_correct(logits, targets):
 
 
 def _row(position, test, learning_rate):
-    """Return an epoch's row of the history."""
+    """Return an epoch's row of the history; `test` is None without an evaluation."""
     return {
         "epoch": position.epoch + 1,
         "train_loss": position.loss,
         "train_accuracy": position.accuracy,
-        "test_loss": test.loss,
-        "test_accuracy": test.accuracy,
+        "test_loss": None if test is None else test.loss,
+        "test_accuracy": None if test is None else test.accuracy,
         "learning_rate": learning_rate,
         "images_per_second": round(position.images_per_second, 1),
         "seconds": round(position.seconds, 3),
@@ -247,8 +249,9 @@ def _show(bar, position):
 
 def _line(row):
     """Say in one line how an epoch went."""
+    evaluated = row["test_accuracy"] is not None
+    test = f"test loss {row['test_loss']:.4f}, accuracy {row['test_accuracy']:.1%}; " if evaluated else ""
     return (
-        f"training loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.1%}; "
-        f"test loss {row['test_loss']:.4f}, accuracy {row['test_accuracy']:.1%}; "
+        f"training loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.1%}; {test}"
         f"{row['images_per_second']:.0f} images/s, {row['seconds']:.1f} s"
     )

@@ -123,6 +123,8 @@ def describe_recipe(model, settings):
         extras.append("whitening kernels in the first layer")
     if s.average:
         extras.append(f"weights averaged with {s.average:g}")
+    if s.evaluate_every > 1:
+        extras.append(f"evaluated after {s.evaluate_every} epochs each, and after the last")
     return "\n".join(
         [
             f"{model.name}: {model.count_parameters():,} parameters in training",

@@ -60,6 +60,9 @@ class Settings:
     average : float
         How much of the running average of the weights stays at each step: at least 0, less than 1; 0 is off. With it,
         the network is evaluated, and ends, with the averaged weights: see `averaging.py`.
+    evaluate_every : int
+        After so many epochs each the network is evaluated, at least 1; after the last one always. What is trained does
+        not depend on it, but the history does, and the time that it takes.
     seed : int
         Of the order of the pictures, the augmentation and mixup; at least 0. The first weights are the model's affair.
 
@@ -89,6 +92,7 @@ class Settings:
     first_size: int = 32
     whiten: bool = False
     average: float = 0.0
+    evaluate_every: int = 1
     seed: int = 0
 
     def __post_init__(self):
@@ -99,6 +103,7 @@ class Settings:
             object.__setattr__(self, name, bool(getattr(self, name)))
         self._check_integer("epochs", 1)
         self._check_integer("batch_size", 1)
+        self._check_integer("evaluate_every", 1)
         for name in ("padding", "rand_augment", "magnitude", "cutout", "first_size", "seed"):
             self._check_integer(name, 0)
         if self.magnitude > STRONGEST:
@@ -151,6 +156,10 @@ class Settings:
         """Return the height and width of the pictures in an epoch, from 0."""
         sizes = SIZES[SIZES.index(self.first_size) :]
         return sizes[-1 - (self.epochs - 1 - epoch) * len(sizes) // self.epochs]
+
+    def evaluates(self, epoch):
+        """Return whether the network is evaluated after an epoch, from 0."""
+        return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == self.epochs
 
     def as_dict(self):
         """Return the choices by their names, as JSON can hold them.

@@ -45,7 +45,7 @@ def test_a_described_recipe_differs_where_a_choice_that_matters_does():
         "momentum": 0.8,
         "nesterov": True, "weight_decay": 1e-3, "decay": "all", "label_smoothing": 0.2, "mixup": 0.3, "augment": False,
         "padding": 3, "flip": "none", "rand_augment": 2, "magnitude": 5, "cutout": 8, "first_size": 16,
-        "whiten": True, "average": 0.9,
+        "whiten": True, "average": 0.9, "evaluate_every": 3,
         "seed": 4,
     }  # fmt: skip
     assert set(changed) == {field.name for field in dataclasses.fields(Settings)}

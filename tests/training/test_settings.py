@@ -16,6 +16,8 @@ from repvgg_np.training import Settings
         ("epochs", True, "epochs must be an integer, got True"),
         ("epochs", "3", "epochs must be an integer, got '3'"),
         ("batch_size", 0, "batch_size must be at least 1, got 0"),
+        ("evaluate_every", 0, "evaluate_every must be at least 1, got 0"),
+        ("evaluate_every", None, "evaluate_every must be an integer, got None"),
         ("seed", -1, "seed must be at least 0, got -1"),
         ("seed", None, "seed must be an integer, got None"),
         ("learning_rate", 0, "learning_rate must be a number, more than 0, got 0"),
@@ -88,6 +90,14 @@ def test_settings_survive_json(settings):
 def test_pictures_grow_in_equal_parts_of_the_run_and_are_whole_in_the_last_epoch(first, epochs, sizes):
     settings = Settings(first_size=first, epochs=epochs)
     assert [settings.size(epoch) for epoch in range(epochs)] == sizes
+
+
+@pytest.mark.parametrize(
+    ("every", "evaluated"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (5, [5]), (6, [5]), (3, [3, 5])]
+)
+def test_every_so_many_epochs_are_evaluated_and_the_last_always(every, evaluated):
+    settings = Settings(epochs=5, evaluate_every=every)
+    assert [epoch + 1 for epoch in range(5) if settings.evaluates(epoch)] == evaluated
 
 
 def test_what_a_dict_lacks_has_its_default_and_what_is_unknown_is_refused():
