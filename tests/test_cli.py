@@ -112,6 +112,20 @@ def test_a_preset_is_a_recipe_of_which_every_part_can_be_changed(tmp_path, capsy
         assert part in err
 
 
+def test_with_pictures_held_out_the_test_set_is_never_looked_at(tmp_path, capsys):
+    data = write_folder(tmp_path / "cifar", random_split("cifar10", "train", np.random.default_rng(0))[0])
+    arguments = ("train", "--model", "RepVGG-small", "--data", "cifar10", "--data-dir", data)
+    arguments += ("--epochs", 1, "--batch-size", 8, "--json")
+    code, _, err = run(capsys, *arguments, "--out", tmp_path / "test")
+    assert code == 2 and "test_batch" in err  # there is none
+    code, out, _ = run(capsys, *arguments, "--out", tmp_path / "run", "--holdout", 5)
+    numbers, notes = json.loads(out), rv.load(tmp_path / "run" / "model.npz").notes
+    assert code == 0 and notes["holdout_accuracy"] == numbers["holdout_accuracy"] in (0, 0.2, 0.4, 0.6, 0.8, 1)
+    assert "test_accuracy" not in numbers and "test_accuracy" not in notes and notes["dataset"] == "cifar10"
+    code, _, err = run(capsys, *arguments, "--out", tmp_path / "none", "--holdout", 15)
+    assert code == 2 and err.endswith("holdout must be less than the 15 training pictures, got 15\n")
+
+
 def test_the_trained_network_in_the_package_needs_no_file(tmp_path, capsys):
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     image.imsave(tmp_path / "picture.png", picture)
