@@ -16,6 +16,8 @@ from repvgg_np.training.history import COLUMNS, TIMING_COLUMNS, History, read_hi
 from repvgg_np.training.loop import TrainingResult, train
 from repvgg_np.training.loss import cross_entropy, softmax
 from repvgg_np.training.mixup import mixup
+from repvgg_np.training.muon import Muon
+from repvgg_np.training.optimizer import make_optimizer
 from repvgg_np.training.position import Position
 from repvgg_np.training.presets import PRESETS, Preset, describe_recipe, find_preset
 from repvgg_np.training.report import evaluation_report
@@ -40,6 +42,7 @@ __all__ = [
     "DataSource",
     "Evaluation",
     "History",
+    "Muon",
     "Position",
     "Preset",
     "Settings",
@@ -58,6 +61,7 @@ __all__ = [
     "find_preset",
     "find_rows",
     "load_checkpoint",
+    "make_optimizer",
     "make_schedule",
     "mixup",
     "one_cycle",

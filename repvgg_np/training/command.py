@@ -26,6 +26,9 @@ def add_settings(parser):
     parser.add_argument("--schedule", help="cosine or one_cycle (default: cosine)")
     warmup = "while the learning rate rises (default: the schedule's own)"
     parser.add_argument("--warmup-epochs", type=float, help=warmup)
+    parser.add_argument("--optimizer", help="sgd or muon, for the kernels of convolutions (default: sgd)")
+    muon_rate = "with muon, the length of a kernel's step as a part of the kernel's own (default: 0.05)"
+    parser.add_argument("--muon-rate", type=float, metavar="PART", help=muon_rate)
     parser.add_argument("--momentum", type=float, help="default: 0.9")
     parser.add_argument("--nesterov", action=argparse.BooleanOptionalAction, help="default: no")
     parser.add_argument("--weight-decay", type=float, help="default: 1e-4")

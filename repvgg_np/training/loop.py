@@ -25,10 +25,10 @@ from repvgg_np.training.facts import describe_run
 from repvgg_np.training.interrupt import DeferredInterrupt
 from repvgg_np.training.loss import cross_entropy
 from repvgg_np.training.mixup import mixup
+from repvgg_np.training.optimizer import make_optimizer
 from repvgg_np.training.saver import Saver
 from repvgg_np.training.schedule import make_schedule
 from repvgg_np.training.settings import Settings
-from repvgg_np.training.sgd import SGD
 from repvgg_np.training.whitening import whiten_first_layer
 
 # The data's own random streams have the numbers 1 and 2: see data/batches.py.
@@ -123,8 +123,7 @@ def train(
     steps = len(train_set) // settings.batch_size if drop_last else 1
     mean, std = mean_and_std(train_set)
     schedule = make_schedule(settings, steps)
-    rules = (settings.momentum, settings.nesterov, settings.weight_decay, settings.decay)
-    optimizer = SGD(model.named_parameters(), settings.learning_rate, *rules)
+    optimizer = make_optimizer(model, settings)
     facts = describe_run(model, train_set, test_set, mean, std)
     if settings.whiten:
         whiten_first_layer(model, train_set, mean, std)

@@ -125,11 +125,12 @@ def describe_recipe(model, settings):
         extras.append(f"weights averaged with {s.average:g}")
     if s.evaluate_every > 1:
         extras.append(f"evaluated after {s.evaluate_every} epochs each, and after the last")
+    optimizer = f"Muon, kernels turned by up to {s.muon_rate:g}; all else: " if s.optimizer == "muon" else ""
     return "\n".join(
         [
             f"{model.name}: {model.count_parameters():,} parameters in training",
             f"{s.epochs} epochs in batches of {s.batch_size}, seed {s.seed}",
-            f"learning rate up to {s.learning_rate:g}, {s.schedule}{warmup}; "
+            f"{optimizer}learning rate up to {s.learning_rate:g}, {s.schedule}{warmup}; "
             f"{'Nesterov ' if s.nesterov else ''}momentum {s.momentum:g}; decay {s.weight_decay:g} ({s.decay})",
             f"pictures: {', '.join(changes) if s.augment else 'as they are'}{growing}",
             ", ".join(extras),

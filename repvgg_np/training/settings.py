@@ -9,6 +9,7 @@ from repvgg_np.training.schedule import SCHEDULES
 from repvgg_np.training.sgd import DECAYS
 
 SIZES = (8, 16, 24, 32)
+OPTIMIZERS = ("sgd", "muon")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Settings:
         How the learning rate goes on: see `schedule.py`.
     warmup_epochs : float or None
         For how long the learning rate rises; less than `epochs`. None: what is usual for the schedule.
+    optimizer : {"sgd", "muon"}
+        What takes the steps of the kernels: see `muon.py`. All other parameters are the affair of "sgd".
+    muon_rate : float
+        With "muon", the highest length of a kernel's step, as a part of the kernel's own; more than 0.
     momentum : float
         At least 0, less than 1.
     nesterov : bool
@@ -77,6 +82,8 @@ class Settings:
     learning_rate: float = 0.1
     schedule: str = "cosine"
     warmup_epochs: float | None = None
+    optimizer: str = "sgd"
+    muon_rate: float = 0.05
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
@@ -110,7 +117,8 @@ class Settings:
             raise ValueError(f"magnitude must be at most {STRONGEST}, got {self.magnitude}")
         if self.first_size not in SIZES:
             raise ValueError(f"first_size must be one of {', '.join(map(str, SIZES))}, got {self.first_size!r}")
-        self._check_number("learning_rate", "more than 0", lambda rate: 0 < rate < math.inf)
+        for name in ("learning_rate", "muon_rate"):
+            self._check_number(name, "more than 0", lambda rate: 0 < rate < math.inf)
         self._check_number("momentum", "at least 0 and less than 1", lambda momentum: 0 <= momentum < 1)
         self._check_number("weight_decay", "at least 0", lambda decay: 0 <= decay < math.inf)
         self._check_number("label_smoothing", "at least 0 and less than 1", lambda part: 0 <= part < 1)
@@ -119,7 +127,8 @@ class Settings:
         if self.warmup_epochs is not None:
             wanted = f"at least 0 and less than the {self.epochs} epochs"
             self._check_number("warmup_epochs", wanted, lambda epochs: 0 <= epochs < self.epochs)
-        for name, choices in (("schedule", SCHEDULES), ("decay", DECAYS), ("flip", FLIPS_BY_NAME)):
+        named = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "decay": DECAYS, "flip": FLIPS_BY_NAME}
+        for name, choices in named.items():
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.nesterov and not self.momentum:

@@ -101,9 +101,12 @@ class SGD:
             if parameter.grad is None:
                 raise ValueError(f"the parameter {name} has no gradient: call the model's backward before step")
         for name, parameter in self._parameters.items():
-            decay = self.weight_decay if name in self.decayed else 0.0
-            rules = (self.learning_rate, self.momentum, decay, self.nesterov)
-            momentum_step(parameter.data, parameter.grad, self._velocity[name], *rules)
+            self._move(name, parameter.data, parameter.grad, self._velocity[name])
+
+    def _move(self, name, data, grad, velocity):
+        """Move one parameter, and bring its velocity up to date."""
+        decay = self.weight_decay if name in self.decayed else 0.0
+        momentum_step(data, grad, velocity, self.learning_rate, self.momentum, decay, self.nesterov)
 
     def state_dict(self):
         """Return a copy of every velocity, by the name of its parameter.

@@ -29,6 +29,8 @@ from repvgg_np.training import Settings
         ("learning_rate", None, "learning_rate .* got None"),
         ("learning_rate", True, "learning_rate .* got True"),
         ("learning_rate", 1j, "learning_rate .* got 1j"),
+        ("muon_rate", 0, "muon_rate must be a number, more than 0, got 0"),
+        ("optimizer", "adam", "optimizer must be one of sgd, muon, got 'adam'"),
         ("momentum", 1, "momentum must be a number, at least 0 and less than 1, got 1"),
         ("momentum", -0.1, "momentum .* got -0.1"),
         ("weight_decay", -1e-4, "weight_decay must be a number, at least 0, got -0.0001"),
@@ -69,6 +71,7 @@ def test_nesterov_without_momentum_is_refused():
         Settings(),
         Settings(epochs=1, schedule="one_cycle", warmup_epochs=0.5, nesterov=True, mixup=0.2, seed=2**70),
         Settings(epochs=np.int64(3), learning_rate=np.float32(0.1), momentum=0, augment=np.False_, warmup_epochs=1),
+        Settings(optimizer="muon"),
     ],
 )
 def test_settings_survive_json(settings):
