@@ -12,6 +12,7 @@ from repvgg_np.training.checkpoint import Checkpoint, load_checkpoint, save_chec
 from repvgg_np.training.errors import TrainingDiverged, TrainingInterrupted
 from repvgg_np.training.evaluate import Evaluation, evaluate
 from repvgg_np.training.facts import describe_run
+from repvgg_np.training.first_weights import change_first_weights
 from repvgg_np.training.history import COLUMNS, TIMING_COLUMNS, History, read_history
 from repvgg_np.training.loop import TrainingResult, train
 from repvgg_np.training.loss import cross_entropy, softmax
@@ -52,6 +53,7 @@ __all__ = [
     "WeightAverage",
     "ablate",
     "calibration_error",
+    "change_first_weights",
     "cosine",
     "cross_entropy",
     "describe_recipe",

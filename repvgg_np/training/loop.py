@@ -22,6 +22,7 @@ from repvgg_np.layers import reseed
 from repvgg_np.training.averaging import WeightAverage
 from repvgg_np.training.evaluate import check_classes, evaluate
 from repvgg_np.training.facts import describe_run
+from repvgg_np.training.first_weights import change_first_weights
 from repvgg_np.training.interrupt import DeferredInterrupt
 from repvgg_np.training.loss import cross_entropy
 from repvgg_np.training.mixup import mixup
@@ -29,7 +30,6 @@ from repvgg_np.training.optimizer import make_optimizer
 from repvgg_np.training.saver import Saver
 from repvgg_np.training.schedule import make_schedule
 from repvgg_np.training.settings import Settings
-from repvgg_np.training.whitening import whiten_first_layer
 
 # The data's own random streams have the numbers 1 and 2: see data/batches.py.
 MIXUP_STREAM, DROPOUT_STREAM = 3, 4
@@ -125,8 +125,7 @@ def train(
     schedule = make_schedule(settings, steps)
     optimizer = make_optimizer(model, settings)
     facts = describe_run(model, train_set, test_set, mean, std)
-    if settings.whiten:
-        whiten_first_layer(model, train_set, mean, std)
+    change_first_weights(model, train_set, mean, std, settings)
     average = WeightAverage(model, settings.average) if settings.average else None
     saver = Saver(Path(folder), model, optimizer, settings, facts, steps, checkpoint_seconds, average)
     position, history = saver.start(resume)

@@ -68,8 +68,8 @@ class Muon(SGD):
         More than 0: the highest of the run, for everything else.
     muon_rate : float
         More than 0: the rate of `turn` at that learning rate. Where `step` is told a lower one, it falls in proportion.
-    momentum, nesterov, weight_decay, decay
-        As for `SGD`; the last two are for everything else, the first two for kernels as well.
+    momentum, nesterov, weight_decay, decay, rates
+        As for `SGD`; the last three are for everything else, the first two for kernels as well.
 
     Raises
     ------

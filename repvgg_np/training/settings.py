@@ -35,6 +35,8 @@ class Settings:
         What takes the steps of the kernels: see `muon.py`. All other parameters are the affair of "sgd".
     muon_rate : float
         With "muon", the highest length of a kernel's step, as a part of the kernel's own; more than 0.
+    bias_rate : float
+        By how much the learning rate of the batch norms' beta is multiplied; more than 0.
     momentum : float
         At least 0, less than 1.
     nesterov : bool
@@ -62,6 +64,11 @@ class Settings:
         run; in its last epoch they have 32 whatever its length.
     whiten : bool
         Whether the first kernels are made from the pictures: see `whitening.py`.
+    branch_gammas : tuple of three floats
+        The first gammas of each block's 3x3, 1x1 and identity branch; at least 0.
+    logit_scale : float
+        The logits are learnt as if each were multiplied by this number, more than 0: the classifier begins so much
+        smaller, and has the square of it as a multiple of its learning rate. See `optimizer.py`.
     average : float
         How much of the running average of the weights stays at each step: at least 0, less than 1; 0 is off. With it,
         the network is evaluated, and ends, with the averaged weights: see `averaging.py`.
@@ -84,6 +91,7 @@ class Settings:
     warmup_epochs: float | None = None
     optimizer: str = "sgd"
     muon_rate: float = 0.05
+    bias_rate: float = 1.0
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
@@ -98,6 +106,8 @@ class Settings:
     cutout: int = 0
     first_size: int = 32
     whiten: bool = False
+    branch_gammas: tuple = (1.0, 1.0, 1.0)
+    logit_scale: float = 1.0
     average: float = 0.0
     evaluate_every: int = 1
     seed: int = 0
@@ -117,7 +127,7 @@ class Settings:
             raise ValueError(f"magnitude must be at most {STRONGEST}, got {self.magnitude}")
         if self.first_size not in SIZES:
             raise ValueError(f"first_size must be one of {', '.join(map(str, SIZES))}, got {self.first_size!r}")
-        for name in ("learning_rate", "muon_rate"):
+        for name in ("learning_rate", "muon_rate", "bias_rate", "logit_scale"):
             self._check_number(name, "more than 0", lambda rate: 0 < rate < math.inf)
         self._check_number("momentum", "at least 0 and less than 1", lambda momentum: 0 <= momentum < 1)
         self._check_number("weight_decay", "at least 0", lambda decay: 0 <= decay < math.inf)
@@ -127,6 +137,7 @@ class Settings:
         if self.warmup_epochs is not None:
             wanted = f"at least 0 and less than the {self.epochs} epochs"
             self._check_number("warmup_epochs", wanted, lambda epochs: 0 <= epochs < self.epochs)
+        self._check_branch_gammas()
         named = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "decay": DECAYS, "flip": FLIPS_BY_NAME}
         for name, choices in named.items():
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
@@ -154,6 +165,14 @@ class Settings:
         if not fits(number):
             raise ValueError(f"{name} must be a number, {wanted}, got {value!r}")
         object.__setattr__(self, name, number)
+
+    def _check_branch_gammas(self):
+        """Refuse what is not three numbers of at least 0; JSON makes lists of tuples."""
+        value = self.branch_gammas
+        numbers = isinstance(value, (tuple, list)) and all(hasattr(v, "__float__") for v in value)
+        if not numbers or len(value) != 3 or not all(0 <= float(v) < math.inf for v in value):
+            raise ValueError(f"branch_gammas must be three numbers, at least 0, got {value!r}")
+        object.__setattr__(self, "branch_gammas", tuple(map(float, value)))
 
     @property
     def augmentation(self):

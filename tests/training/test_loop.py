@@ -143,6 +143,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others(tmp_path):
         {"cutout": 0},
         {"whiten": False},
         {"average": 0.05},
+        {"bias_rate": 2},
+        {"branch_gammas": (1, 1, 0.5)},
+        {"logit_scale": 0.5},
     ],
 )
 def test_every_setting_has_an_effect(tmp_path, change):

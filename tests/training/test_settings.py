@@ -30,7 +30,14 @@ from repvgg_np.training import Settings
         ("learning_rate", True, "learning_rate .* got True"),
         ("learning_rate", 1j, "learning_rate .* got 1j"),
         ("muon_rate", 0, "muon_rate must be a number, more than 0, got 0"),
+        ("bias_rate", -1, "bias_rate must be a number, more than 0, got -1"),
+        ("logit_scale", float("inf"), "logit_scale must be a number, more than 0, got inf"),
         ("optimizer", "adam", "optimizer must be one of sgd, muon, got 'adam'"),
+        ("branch_gammas", 1.0, "branch_gammas must be three numbers, at least 0, got 1.0"),
+        ("branch_gammas", (1, 1), r"branch_gammas .* got \(1, 1\)"),
+        ("branch_gammas", (1, -1, 1), "branch_gammas .* got"),
+        ("branch_gammas", (1, float("nan"), 1), "branch_gammas .* got"),
+        ("branch_gammas", "111", "branch_gammas .* got '111'"),
         ("momentum", 1, "momentum must be a number, at least 0 and less than 1, got 1"),
         ("momentum", -0.1, "momentum .* got -0.1"),
         ("weight_decay", -1e-4, "weight_decay must be a number, at least 0, got -0.0001"),
@@ -71,7 +78,7 @@ def test_nesterov_without_momentum_is_refused():
         Settings(),
         Settings(epochs=1, schedule="one_cycle", warmup_epochs=0.5, nesterov=True, mixup=0.2, seed=2**70),
         Settings(epochs=np.int64(3), learning_rate=np.float32(0.1), momentum=0, augment=np.False_, warmup_epochs=1),
-        Settings(optimizer="muon"),
+        Settings(optimizer="muon", branch_gammas=(1, np.float32(0.5), 0)),
     ],
 )
 def test_settings_survive_json(settings):
