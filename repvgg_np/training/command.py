@@ -61,7 +61,10 @@ def add_settings(parser):
 
 def _numbers(text):
     """Return the numbers of a list with commas."""
-    return tuple(float(number) for number in text.split(","))
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}") from error
 
 
 def _add_most_used(parser):

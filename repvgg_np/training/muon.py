@@ -8,6 +8,9 @@ How long the step is, follows the same author's training of CIFAR-10 (KellerJord
 airbench94_muon.py): the kernel is kept at one length, and the learning rate says which part of that length a step has.
 Behind a kernel stands a batch norm, to which its length means nothing. So a decay would do nothing but let the steps
 turn it further as it shrinks, and there is none.
+
+With RepVGG-W2-CIFAR and batches of 128, a training step took 253 ms of processor time, 14 of them for this; with `SGD`
+241 (on one core of an AMD Zen 4, medians of twelve in turns).
 """
 
 import math
