@@ -196,7 +196,7 @@ class Settings:
         -------
         dict
         """
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"branch_gammas": list(self.branch_gammas)}
 
     @classmethod
     def from_dict(cls, choices):

@@ -82,7 +82,8 @@ def test_nesterov_without_momentum_is_refused():
     ],
 )
 def test_settings_survive_json(settings):
-    assert Settings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
+    stored = json.loads(json.dumps(settings.as_dict()))
+    assert stored == settings.as_dict() and Settings.from_dict(stored) == settings
 
 
 @pytest.mark.parametrize(
