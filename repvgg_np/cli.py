@@ -86,6 +86,8 @@ def _parser():
     train.add_argument("--model", help="its name (default: the preset's, or RepVGG-A0-CIFAR)")
     train.add_argument("--variant", help="kind of its blocks, such as no-identity, acb or dbb (default: repvgg)")
     train.add_argument("--out", metavar="DIR", help="where to write (default: runs/MODEL-DATA)")
+    holdout = "evaluate on the last N training pictures, which are not trained on, instead of the test pictures"
+    train.add_argument("--holdout", type=int, metavar="N", help=holdout)
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
     add_settings(train)
 
@@ -172,6 +174,16 @@ def _load(options, split, name=None):
     return dataset if options.limit is None else dataset.subset(options.limit)
 
 
+def _load_for_training(options):
+    """Load the pictures to train on, and those to evaluate with."""
+    from repvgg_np.data import hold_out
+
+    train_set = _load(options, "train")
+    if options.holdout is not None:
+        return hold_out(train_set, options.holdout)
+    return train_set, _load(options, "test")
+
+
 def _load_with_test_set(options, file, any_classes=False):
     """Load a network and test pictures that fit it; return both and the normalisation that it was trained with."""
     import numpy as np
@@ -218,26 +230,27 @@ def _train(options):
     options.data = options.data or ("cifar10" if preset else "synthetic")
     kind = {} if options.variant is None else {"variant": options.variant}
     folder = Path(options.out or Path("runs") / "-".join([options.preset or name, *kind.values(), options.data]))
-    train_set, test_set = _load(options, "train"), _load(options, "test")
+    train_set, test_set = _load_for_training(options)
     model = create_model(name, len(train_set.classes), settings.seed, **kind)
     title = f"{name} on {train_set.name}"
+    which, judged = ("held-out", "holdout_accuracy") if options.holdout is not None else ("test", "test_accuracy")
     result = train(
         model, train_set, test_set, settings, folder, options.resume, recipe=describe_recipe(model, settings),
         after_epoch=lambda history: plots.learning_curve(folder / "curve.png", history, title),
     )  # fmt: skip
-    model.notes["settings"] = settings.as_dict()
+    model.notes |= {"settings": settings.as_dict(), judged: model.notes.pop("test_accuracy")}
     save(model, folder / "model.npz")
     plots.learning_curve(folder / "curve.png", result.history, title)  # also where no epoch was left to be trained
     numbers = {
         "model": name,
-        "test_accuracy": result.last_accuracy,
+        judged: result.last_accuracy,
         "images_per_second": result.images_per_second,
         "file": str(folder / "model.npz"),
     }
     _print(
         options,
         numbers,
-        f"{numbers['test_accuracy']:.2%} of the test pictures correct, "
+        f"{result.last_accuracy:.2%} of the {which} pictures correct, "
         f"trained at {result.images_per_second:.0f} images/s; "
         f"wrote {folder / 'model.npz'} and {folder / 'curve.png'}",
     )

@@ -66,24 +66,24 @@ def draw_learning_curve(axes, history):
     ----------
     axes : matplotlib.axes.Axes
     history : list of dict
-        With "epoch", "train_accuracy" and "test_accuracy" (0 to 1).
+        With "epoch", "train_accuracy" and "test_accuracy" (0 to 1, or None after an epoch without an evaluation).
     """
-    epochs = [int(row["epoch"]) for row in history]
     for key, colour, label, marker in (("train_accuracy", GREY, "training", "o"), ("test_accuracy", BLUE, "test", "s")):
-        values = [100 * float(row[key]) for row in history]
-        axes.plot(epochs, values, color=colour, marker=marker, markersize=4, label=label)
-    axes.annotate(
-        f"{values[-1]:.1f} %",
-        (epochs[-1], values[-1]),
-        xytext=(0, 7),
-        textcoords="offset points",
-        ha="right",
-        color=BLUE,
-    )
+        epochs, values = _known(history, key)
+        axes.plot(epochs, 100 * values, color=colour, marker=marker, markersize=4, label=label)
+    for epoch, value in zip(epochs[-1:], 100 * values[-1:], strict=True):  # the last test accuracy, if there is one yet
+        place = {"xytext": (0, 7), "textcoords": "offset points", "ha": "right"}
+        axes.annotate(f"{value:.1f} %", (epoch, value), color=BLUE, **place)
     axes.margins(y=0.12)
     axes.set(xlabel="epoch", ylabel="accuracy (%)", title="Learning curve")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower right")
+
+
+def _known(history, key):
+    """Return the epochs in which a column of the history has a number, and these numbers."""
+    known = [(int(row["epoch"]), float(row[key])) for row in history if row[key] is not None]
+    return [epoch for epoch, _ in known], np.array([number for _, number in known])
 
 
 def learning_curve(path, history, title):
@@ -98,11 +98,8 @@ def learning_curve(path, history, title):
     """
     with figure(path, 9, 3.6) as canvas:
         loss, accuracy = canvas.subplots(1, 2)
-        epochs = [int(row["epoch"]) for row in history]
         for key, colour, label, marker in (("train_loss", GREY, "training", "o"), ("test_loss", BLUE, "test", "s")):
-            loss.plot(
-                epochs, [float(row[key]) for row in history], color=colour, marker=marker, markersize=4, label=label
-            )
+            loss.plot(*_known(history, key), color=colour, marker=marker, markersize=4, label=label)
         loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
         loss.xaxis.get_major_locator().set_params(integer=True)
         loss.legend()

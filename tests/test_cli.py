@@ -112,6 +112,34 @@ def test_a_preset_is_a_recipe_of_which_every_part_can_be_changed(tmp_path, capsy
         assert part in err
 
 
+def test_options_for_kinds_of_parameters_are_part_of_the_recipe(tmp_path, capsys):
+    choices = {"optimizer": "muon", "muon_rate": 0.1, "bias_rate": 4.0, "branch_gammas": [1.0, 0.5, 0.25]}
+    choices |= {"logit_scale": 0.25, "evaluate_every": 2}
+    arguments = ["train", "--model", "RepVGG-small", "--epochs", 1, "--batch-size", 8, "--limit", 16]
+    for name, value in choices.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        arguments += [f"--{name.replace('_', '-')}", text]
+    code, _, err = run(capsys, *arguments, "--out", tmp_path / "run")
+    notes = rv.load(tmp_path / "run" / "model.npz").notes
+    assert code == 0 and notes["settings"] | choices == notes["settings"]
+    for part in ("Muon, kernels turned by up to 0.1", "beta 4 times", "gammas 1, 0.5, 0.25", "multiplied by 0.25"):
+        assert part in err
+
+
+def test_with_pictures_held_out_the_test_set_is_never_looked_at(tmp_path, capsys):
+    data = write_folder(tmp_path / "cifar", random_split("cifar10", "train", np.random.default_rng(0))[0])
+    arguments = ("train", "--model", "RepVGG-small", "--data", "cifar10", "--data-dir", data)
+    arguments += ("--epochs", 1, "--batch-size", 8, "--json")
+    code, _, err = run(capsys, *arguments, "--out", tmp_path / "test")
+    assert code == 2 and "test_batch" in err  # there is none
+    code, out, _ = run(capsys, *arguments, "--out", tmp_path / "run", "--holdout", 5)
+    numbers, notes = json.loads(out), rv.load(tmp_path / "run" / "model.npz").notes
+    assert code == 0 and notes["holdout_accuracy"] == numbers["holdout_accuracy"] in (0, 0.2, 0.4, 0.6, 0.8, 1)
+    assert "test_accuracy" not in numbers and "test_accuracy" not in notes and notes["dataset"] == "cifar10"
+    code, _, err = run(capsys, *arguments, "--out", tmp_path / "none", "--holdout", 15)
+    assert code == 2 and err.endswith("holdout must be less than the 15 training pictures, got 15\n")
+
+
 def test_the_trained_network_in_the_package_needs_no_file(tmp_path, capsys):
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     image.imsave(tmp_path / "picture.png", picture)
@@ -217,6 +245,9 @@ def test_bench_prints_medians_and_ratios(capsys):
         (("train", "--batch-size", "0"), "batch_size must be at least 1, got 0"),
         (("train", "--epochs", "-1"), "epochs must be at least 1, got -1"),
         (("train", "--lr", "nan"), "learning_rate must be a number"),
+        (("train", "--branch-gammas", "1,x"), "must be numbers with commas between them, got '1,x'"),
+        (("train", "--branch-gammas", "1,1"), "branch_gammas must be three numbers, at least 0, got (1.0, 1.0)"),
+        (("train", "--optimizer", "adam"), "optimizer must be one of sgd, muon, got 'adam'"),
         (("train", "--schedule", "sudden"), "schedule must be one of"),
         (("train", "--data", "cifar9"), "cifar10"),
         (("train", "--data", "cifar10", "--data-dir", "nowhere"), "nowhere"),

@@ -30,6 +30,19 @@ def test_the_learning_curve_shows_every_epoch_in_percent():
     assert axes.get_xlabel() and axes.get_ylabel() == "accuracy (%)"
 
 
+def test_the_learning_curve_passes_over_epochs_without_an_evaluation(tmp_path):
+    gap = {"test_loss": None, "test_accuracy": None}
+    axes = Figure().subplots()
+    plots.draw_learning_curve(axes, [HISTORY[0] | gap, HISTORY[1], HISTORY[2] | gap])
+    train, test = (line.get_xydata() for line in axes.get_lines())
+    np.testing.assert_allclose(train, [[1, 30], [2, 60], [3, 90]])
+    np.testing.assert_allclose(test, [[2, 58]])
+    assert [text.get_text() for text in axes.texts] == ["58.0 %"]
+    for count in (1, 3):  # none yet
+        plots.learning_curve(tmp_path / "curve.png", [row | gap for row in HISTORY[:count]], "title")
+        assert image.imread(tmp_path / "curve.png").ndim == 3
+
+
 def test_the_confusion_matrix_shows_every_count_and_is_coloured_by_the_mistakes(tmp_path, monkeypatch):
     drawn = {}
 

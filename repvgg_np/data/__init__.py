@@ -6,6 +6,7 @@ from repvgg_np.data.batches import batches
 from repvgg_np.data.cutout import cutout
 from repvgg_np.data.dataset import Dataset, mean_and_std
 from repvgg_np.data.flips import FLIPS_BY_NAME, alternating_flips
+from repvgg_np.data.hold_out import hold_out
 from repvgg_np.data.load import DATASETS, load_dataset
 from repvgg_np.data.picture import read_picture
 from repvgg_np.data.rand_augment import STRONGEST, rand_augment
@@ -21,6 +22,7 @@ __all__ = [
     "alternating_flips",
     "batches",
     "cutout",
+    "hold_out",
     "load_dataset",
     "mean_and_std",
     "normalise",

@@ -6,6 +6,7 @@ C_in / groups K_h K_w and fan_out is C_out K_h K_w.
 
 import numpy as np
 
+from repvgg_np.blocks import RepVGGBlock
 from repvgg_np.layers import Conv2d, Linear
 
 
@@ -69,3 +70,67 @@ def uniform_fan_out(rng, layer):
     """Draw uniformly within 1 / sqrt(fan_out)."""
     bound = 1 / np.sqrt(len(layer.weight.peek()))
     return lambda shape: rng.uniform(-bound, bound, shape)
+
+
+def set_branch_gammas(model, gammas):
+    """Choose how much each branch of a RepVGG counts at first: the gammas of the batch norms that end them.
+
+    With gammas of 1, as they are drawn, the three branches are added up in equal parts, and a block without an identity
+    begins with a smaller output than one that has it. The branches fold as ever, whatever their gammas.
+
+    Parameters
+    ----------
+    model : Network
+        In training form; is changed.
+    gammas : sequence of three floats
+        Of the 3x3, the 1x1 and the identity branch.
+
+    Raises
+    ------
+    ValueError
+        If the network has no RepVGG blocks.
+    """
+    blocks = [layer for _, layer in model.named_layers() if isinstance(layer, RepVGGBlock)]
+    if not blocks:
+        raise ValueError(f"branch_gammas is for networks of RepVGG blocks, got {model.name}")
+    for block in blocks:
+        for norm, gamma in zip((block.dense.bn, block.pointwise.bn, block.identity), gammas, strict=True):
+            if norm is not None:
+                norm.gamma.data[...] = gamma
+
+
+def find_classifier(model):
+    """Return the name and the layer that make the logits: the last matrix of a network.
+
+    Parameters
+    ----------
+    model : Network
+
+    Returns
+    -------
+    name : str
+    layer : Linear
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    matrices = [(name, layer) for name, layer in model.named_layers() if isinstance(layer, Linear)]
+    if not matrices:
+        raise ValueError(f"logit_scale is for networks that end in a matrix, got {model.name}")
+    return matrices[-1]
+
+
+def scale_classifier(model, scale):
+    """Multiply the matrix and the bias of the classifier, and so the first logits.
+
+    Parameters
+    ----------
+    model : Network
+        Is changed.
+    scale : float
+    """
+    _, classifier = find_classifier(model)
+    for _, parameter in classifier.named_parameters():
+        parameter.data *= parameter.data.dtype.type(scale)

@@ -13,10 +13,13 @@ from repvgg_np.training.checkpoint import Checkpoint, load_checkpoint, save_chec
 from repvgg_np.training.errors import TrainingDiverged, TrainingInterrupted
 from repvgg_np.training.evaluate import Evaluation, evaluate
 from repvgg_np.training.facts import describe_run
+from repvgg_np.training.first_weights import change_first_weights
 from repvgg_np.training.history import COLUMNS, TIMING_COLUMNS, History, read_history
 from repvgg_np.training.loop import TrainingResult, train
 from repvgg_np.training.loss import cross_entropy, softmax
 from repvgg_np.training.mixup import mixup
+from repvgg_np.training.muon import Muon
+from repvgg_np.training.optimizer import make_optimizer
 from repvgg_np.training.position import Position
 from repvgg_np.training.presets import PRESETS, Preset, describe_recipe, find_preset
 from repvgg_np.training.report import evaluation_report
@@ -41,6 +44,7 @@ __all__ = [
     "DataSource",
     "Evaluation",
     "History",
+    "Muon",
     "Position",
     "Preset",
     "Settings",
@@ -50,6 +54,7 @@ __all__ = [
     "WeightAverage",
     "ablate",
     "calibration_error",
+    "change_first_weights",
     "cosine",
     "cross_entropy",
     "describe_recipe",
@@ -59,6 +64,7 @@ __all__ = [
     "find_preset",
     "find_rows",
     "load_checkpoint",
+    "make_optimizer",
     "make_schedule",
     "mixup",
     "one_cycle",

@@ -26,6 +26,11 @@ def add_settings(parser):
     parser.add_argument("--schedule", help="cosine or one_cycle (default: cosine)")
     warmup = "while the learning rate rises (default: the schedule's own)"
     parser.add_argument("--warmup-epochs", type=float, help=warmup)
+    parser.add_argument("--optimizer", help="sgd or muon, for the kernels of convolutions (default: sgd)")
+    muon_rate = "with muon, the length of a kernel's step as a part of the kernel's own (default: 0.05)"
+    parser.add_argument("--muon-rate", type=float, metavar="PART", help=muon_rate)
+    bias_rate = "multiple of the learning rate for the batch norms' beta (default: 1)"
+    parser.add_argument("--bias-rate", type=float, metavar="X", help=bias_rate)
     parser.add_argument("--momentum", type=float, help="default: 0.9")
     parser.add_argument("--nesterov", action=argparse.BooleanOptionalAction, help="default: no")
     parser.add_argument("--weight-decay", type=float, help="default: 1e-4")
@@ -43,9 +48,23 @@ def add_settings(parser):
     parser.add_argument("--first-size", type=int, metavar="PIXELS", help=first_size)
     whiten = "make the first kernels from the pictures (default: no)"
     parser.add_argument("--whiten", action=argparse.BooleanOptionalAction, help=whiten)
+    gammas = "first gamma of the 3x3, the 1x1 and the identity branch (default: 1,1,1)"
+    parser.add_argument("--branch-gammas", type=_numbers, metavar="A,B,C", help=gammas)
+    scale = "learn the logits as if they were multiplied by it (default: 1)"
+    parser.add_argument("--logit-scale", type=float, metavar="S", help=scale)
     average = "of the running average of the weights that stays at a step; 0 is off (default: 0)"
     parser.add_argument("--average", type=float, metavar="PART", help=average)
+    every = "evaluate after so many epochs each, and after the last (default: 1)"
+    parser.add_argument("--evaluate-every", type=int, metavar="N", help=every)
     parser.add_argument("--seed", type=int, help="default: 0")
+
+
+def _numbers(text):
+    """Return the numbers of a list with commas."""
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}") from error
 
 
 def _add_most_used(parser):

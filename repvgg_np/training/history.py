@@ -10,13 +10,14 @@ COLUMNS = (
     "epoch",  # from 1
     "train_loss",  # mean over the epoch's batches, smoothing and mixup included, in training mode
     "train_accuracy",  # of the same forward passes; with mixup, the share of the target that the prediction names
-    "test_loss",
+    "test_loss",  # this and the next: None, and nothing in the file, after an epoch without an evaluation
     "test_accuracy",
     "learning_rate",  # of the epoch's last step
     "images_per_second",  # of the training steps
     "seconds",  # for training and evaluation
 )
 TIMING_COLUMNS = ("images_per_second", "seconds")
+EVALUATION_COLUMNS = ("test_loss", "test_accuracy")
 
 
 class History:
@@ -92,8 +93,8 @@ def read_history(path):
     Returns
     -------
     list of dict
-        Keyed by `COLUMNS`; "epoch" is an int, everything else a float. A last line without its newline, in which a run
-        was killed, is left out.
+        Keyed by `COLUMNS`; "epoch" is an int, everything else a float, or None where there was no evaluation. A last
+        line without its newline, in which a run was killed, is left out.
 
     Raises
     ------
@@ -115,12 +116,18 @@ def read_history(path):
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         try:
-            epoch, *others = line.split(",")
-            values = [int(epoch), *map(float, others)]
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
+            texts = dict(zip(COLUMNS, line.split(","), strict=True))
+            rows.append({column: _number(column, text) for column, text in texts.items()})
         except ValueError as error:
             raise ValueError(f"line {number} of {path} must be {len(COLUMNS)} numbers, got {line[:80]!r}") from error
     return rows
+
+
+def _number(column, text):
+    """Return the number that stands in a column; nothing means that there was no evaluation."""
+    if column in EVALUATION_COLUMNS and not text:
+        return None
+    return int(text) if column == "epoch" else float(text)
 
 
 def _line(values):

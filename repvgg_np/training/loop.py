@@ -22,14 +22,14 @@ from repvgg_np.layers import reseed
 from repvgg_np.training.averaging import WeightAverage
 from repvgg_np.training.evaluate import check_classes, evaluate
 from repvgg_np.training.facts import describe_run
+from repvgg_np.training.first_weights import change_first_weights
 from repvgg_np.training.interrupt import DeferredInterrupt
 from repvgg_np.training.loss import cross_entropy
 from repvgg_np.training.mixup import mixup
+from repvgg_np.training.optimizer import make_optimizer
 from repvgg_np.training.saver import Saver
 from repvgg_np.training.schedule import make_schedule
 from repvgg_np.training.settings import Settings
-from repvgg_np.training.sgd import SGD
-from repvgg_np.training.whitening import whiten_first_layer
 
 # The data's own random streams have the numbers 1 and 2: see data/batches.py.
 MIXUP_STREAM, DROPOUT_STREAM = 3, 4
@@ -58,8 +58,8 @@ class TrainingResult:
 
     @property
     def best_accuracy(self):
-        """The highest test accuracy of all epochs. To publish it is to choose by the test set."""
-        return max(row["test_accuracy"] for row in self.history)
+        """The highest test accuracy of all evaluations. To publish it is to choose by the test set."""
+        return max(row["test_accuracy"] for row in self.history if row["test_accuracy"] is not None)
 
     @property
     def images_per_second(self):
@@ -71,7 +71,7 @@ def train(
     model, train_set, test_set, settings, folder, resume=False, progress=True, checkpoint_seconds=60,
     recipe="", after_epoch=None,
 ):  # fmt: skip
-    """Train a network, and evaluate it after each epoch.
+    """Train a network, and evaluate it after each epoch, or after each so many.
 
     The folder gets ``history.csv`` and ``checkpoint.npz``: at the beginning, after each epoch, whenever
     `checkpoint_seconds` have passed, and on Ctrl-C. The training set's own mean and deviation normalise both sets.
@@ -123,11 +123,9 @@ def train(
     steps = len(train_set) // settings.batch_size if drop_last else 1
     mean, std = mean_and_std(train_set)
     schedule = make_schedule(settings, steps)
-    rules = (settings.momentum, settings.nesterov, settings.weight_decay, settings.decay)
-    optimizer = SGD(model.named_parameters(), settings.learning_rate, *rules)
+    optimizer = make_optimizer(model, settings)
     facts = describe_run(model, train_set, test_set, mean, std)
-    if settings.whiten:
-        whiten_first_layer(model, train_set, mean, std)
+    change_first_weights(model, train_set, mean, std, settings)
     average = WeightAverage(model, settings.average) if settings.average else None
     saver = Saver(Path(folder), model, optimizer, settings, facts, steps, checkpoint_seconds, average)
     position, history = saver.start(resume)
@@ -183,13 +181,15 @@ def train(
                         raise saver.interrupted(position)
                     started = time.perf_counter()
 
-            try:
-                # An evaluation changes nothing: no need to wait for its end.
-                with average.applied() if average else contextlib.nullcontext(), interrupt.at_once():
-                    test = evaluate(model, test_set, mean, std, progress=progress)
-            except KeyboardInterrupt:
-                saver.save(position, history.rows)
-                raise saver.interrupted(position) from None
+            test = None
+            if settings.evaluates(epoch):
+                try:
+                    # An evaluation changes nothing: no need to wait for its end.
+                    with average.applied() if average else contextlib.nullcontext(), interrupt.at_once():
+                        test = evaluate(model, test_set, mean, std, progress=progress)
+                except KeyboardInterrupt:
+                    saver.save(position, history.rows)
+                    raise saver.interrupted(position) from None
             position.seconds += time.perf_counter() - started
             history.append(_row(position, test, schedule(epoch * steps + steps - 1)))
             position = position.next_epoch()
@@ -219,13 +219,13 @@ def _count_correct(logits, targets):
 
 
 def _row(position, test, learning_rate):
-    """Return an epoch's row of the history."""
+    """Return an epoch's row of the history; `test` is None without an evaluation."""
     return {
         "epoch": position.epoch + 1,
         "train_loss": position.loss,
         "train_accuracy": position.accuracy,
-        "test_loss": test.loss,
-        "test_accuracy": test.accuracy,
+        "test_loss": None if test is None else test.loss,
+        "test_accuracy": None if test is None else test.accuracy,
         "learning_rate": learning_rate,
         "images_per_second": round(position.images_per_second, 1),
         "seconds": round(position.seconds, 3),
@@ -247,8 +247,9 @@ def _show(bar, position):
 
 def _line(row):
     """Say in one line how an epoch went."""
+    evaluated = row["test_accuracy"] is not None
+    test = f"test loss {row['test_loss']:.4f}, accuracy {row['test_accuracy']:.1%}; " if evaluated else ""
     return (
-        f"training loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.1%}; "
-        f"test loss {row['test_loss']:.4f}, accuracy {row['test_accuracy']:.1%}; "
+        f"training loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.1%}; {test}"
         f"{row['images_per_second']:.0f} images/s, {row['seconds']:.1f} s"
     )

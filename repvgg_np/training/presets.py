@@ -123,11 +123,19 @@ def describe_recipe(model, settings):
         extras.append("whitening kernels in the first layer")
     if s.average:
         extras.append(f"weights averaged with {s.average:g}")
+    if s.evaluate_every > 1:
+        extras.append(f"evaluated after {s.evaluate_every} epochs each, and after the last")
+    if s.branch_gammas != (1, 1, 1):
+        extras.append(f"gammas {', '.join(f'{gamma:g}' for gamma in s.branch_gammas)} in the branches at first")
+    if s.logit_scale != 1:
+        extras.append(f"logits learnt as if multiplied by {s.logit_scale:g}")
+    optimizer = f"Muon, kernels turned by up to {s.muon_rate:g}; all else: " if s.optimizer == "muon" else ""
+    betas = "" if s.bias_rate == 1 else f" (beta {s.bias_rate:g} times)"
     return "\n".join(
         [
             f"{model.name}: {model.count_parameters():,} parameters in training",
             f"{s.epochs} epochs in batches of {s.batch_size}, seed {s.seed}",
-            f"learning rate up to {s.learning_rate:g}, {s.schedule}{warmup}; "
+            f"{optimizer}learning rate up to {s.learning_rate:g}{betas}, {s.schedule}{warmup}; "
             f"{'Nesterov ' if s.nesterov else ''}momentum {s.momentum:g}; decay {s.weight_decay:g} ({s.decay})",
             f"pictures: {', '.join(changes) if s.augment else 'as they are'}{growing}",
             ", ".join(extras),

@@ -9,6 +9,7 @@ from repvgg_np.training.schedule import SCHEDULES
 from repvgg_np.training.sgd import DECAYS
 
 SIZES = (8, 16, 24, 32)
+OPTIMIZERS = ("sgd", "muon")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Settings:
         How the learning rate goes on: see `schedule.py`.
     warmup_epochs : float or None
         For how long the learning rate rises; less than `epochs`. None: what is usual for the schedule.
+    optimizer : {"sgd", "muon"}
+        What takes the steps of the kernels: see `muon.py`. All other parameters are the affair of "sgd".
+    muon_rate : float
+        With "muon", the highest length of a kernel's step, as a part of the kernel's own; more than 0.
+    bias_rate : float
+        By how much the learning rate of the batch norms' beta is multiplied; more than 0.
     momentum : float
         At least 0, less than 1.
     nesterov : bool
@@ -57,9 +64,17 @@ class Settings:
         run; in its last epoch they have 32 whatever its length.
     whiten : bool
         Whether the first kernels are made from the pictures: see `whitening.py`.
+    branch_gammas : tuple of three floats
+        The first gammas of each block's 3x3, 1x1 and identity branch; at least 0.
+    logit_scale : float
+        The logits are learnt as if each were multiplied by this number, more than 0: the classifier begins so much
+        smaller, and has the square of it as a multiple of its learning rate. See `optimizer.py`.
     average : float
         How much of the running average of the weights stays at each step: at least 0, less than 1; 0 is off. With it,
         the network is evaluated, and ends, with the averaged weights: see `averaging.py`.
+    evaluate_every : int
+        After so many epochs each the network is evaluated, at least 1; after the last one always. What is trained does
+        not depend on it, but the history does, and the time that it takes.
     seed : int
         Of the order of the pictures, the augmentation and mixup; at least 0. The first weights are the model's affair.
 
@@ -74,6 +89,9 @@ class Settings:
     learning_rate: float = 0.1
     schedule: str = "cosine"
     warmup_epochs: float | None = None
+    optimizer: str = "sgd"
+    muon_rate: float = 0.05
+    bias_rate: float = 1.0
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
@@ -88,7 +106,10 @@ class Settings:
     cutout: int = 0
     first_size: int = 32
     whiten: bool = False
+    branch_gammas: tuple = (1.0, 1.0, 1.0)
+    logit_scale: float = 1.0
     average: float = 0.0
+    evaluate_every: int = 1
     seed: int = 0
 
     def __post_init__(self):
@@ -99,13 +120,15 @@ class Settings:
             object.__setattr__(self, name, bool(getattr(self, name)))
         self._check_integer("epochs", 1)
         self._check_integer("batch_size", 1)
+        self._check_integer("evaluate_every", 1)
         for name in ("padding", "rand_augment", "magnitude", "cutout", "first_size", "seed"):
             self._check_integer(name, 0)
         if self.magnitude > STRONGEST:
             raise ValueError(f"magnitude must be at most {STRONGEST}, got {self.magnitude}")
         if self.first_size not in SIZES:
             raise ValueError(f"first_size must be one of {', '.join(map(str, SIZES))}, got {self.first_size!r}")
-        self._check_number("learning_rate", "more than 0", lambda rate: 0 < rate < math.inf)
+        for name in ("learning_rate", "muon_rate", "bias_rate", "logit_scale"):
+            self._check_number(name, "more than 0", lambda rate: 0 < rate < math.inf)
         self._check_number("momentum", "at least 0 and less than 1", lambda momentum: 0 <= momentum < 1)
         self._check_number("weight_decay", "at least 0", lambda decay: 0 <= decay < math.inf)
         self._check_number("label_smoothing", "at least 0 and less than 1", lambda part: 0 <= part < 1)
@@ -114,7 +137,9 @@ class Settings:
         if self.warmup_epochs is not None:
             wanted = f"at least 0 and less than the {self.epochs} epochs"
             self._check_number("warmup_epochs", wanted, lambda epochs: 0 <= epochs < self.epochs)
-        for name, choices in (("schedule", SCHEDULES), ("decay", DECAYS), ("flip", FLIPS_BY_NAME)):
+        self._check_branch_gammas()
+        named = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "decay": DECAYS, "flip": FLIPS_BY_NAME}
+        for name, choices in named.items():
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.nesterov and not self.momentum:
@@ -141,6 +166,14 @@ class Settings:
             raise ValueError(f"{name} must be a number, {wanted}, got {value!r}")
         object.__setattr__(self, name, number)
 
+    def _check_branch_gammas(self):
+        """Refuse what is not three numbers of at least 0; JSON makes lists of tuples."""
+        value = self.branch_gammas
+        numbers = isinstance(value, (tuple, list)) and all(hasattr(v, "__float__") for v in value)
+        if not numbers or len(value) != 3 or not all(0 <= float(v) < math.inf for v in value):
+            raise ValueError(f"branch_gammas must be three numbers, at least 0, got {value!r}")
+        object.__setattr__(self, "branch_gammas", tuple(map(float, value)))
+
     @property
     def augmentation(self):
         """How training pictures are changed, as `data.batches` wants to know it."""
@@ -152,6 +185,10 @@ class Settings:
         sizes = SIZES[SIZES.index(self.first_size) :]
         return sizes[-1 - (self.epochs - 1 - epoch) * len(sizes) // self.epochs]
 
+    def evaluates(self, epoch):
+        """Return whether the network is evaluated after an epoch, from 0."""
+        return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == self.epochs
+
     def as_dict(self):
         """Return the choices by their names, as JSON can hold them.
 
@@ -159,7 +196,7 @@ class Settings:
         -------
         dict
         """
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"branch_gammas": list(self.branch_gammas)}
 
     @classmethod
     def from_dict(cls, choices):

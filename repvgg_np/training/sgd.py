@@ -27,6 +27,8 @@ class SGD:
         v = momentum * v + d
         p = p - learning_rate * v                       # or, after Nesterov: p - learning_rate * (d + momentum * v)
 
+    A parameter can have a multiple of the learning rate. Its decay is divided by it: what decays, decays at one speed.
+
     Everything happens in place, on one thread: the bits depend on nothing else.
 
     Parameters
@@ -44,6 +46,8 @@ class SGD:
     decay : {"official", "kernels", "all"}
         Which parameters are decayed. "kernels": those of convolutions and of the classifier, as the paper says;
         "official": the identity branch's gamma too, as the official code does; "all": everything.
+    rates : dict of str to float, optional
+        Multiples of the learning rate, more than 0, by the names of parameters; the others have 1.
 
     Attributes
     ----------
@@ -53,7 +57,8 @@ class SGD:
     Raises
     ------
     ValueError
-        If a number is out of range, there is no such rule, or there are no parameters or two of one name.
+        If a number is out of range, there is no such rule, there are no parameters or two of one name, or `rates`
+        names another.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class SGD:
         nesterov=False,
         weight_decay=1e-4,
         decay="official",
+        rates=None,
     ):
         named = list(named_parameters)
         self._parameters = dict(named)
@@ -75,6 +81,10 @@ class SGD:
             raise ValueError(f"nesterov needs a momentum of more than 0, got {momentum}")
         if decay not in DECAYS:
             raise ValueError(f"decay must be one of {', '.join(DECAYS)}, got {decay!r}")
+        self._rates = dict.fromkeys(self._parameters, 1.0) | (rates or {})
+        for name, rate in self._rates.items():
+            if name not in self._parameters or not 0 < rate < math.inf:
+                raise ValueError(f"rates must be numbers of more than 0 for parameters, got {rate} for {name}")
         self.learning_rate = _checked_learning_rate(learning_rate)
         self.momentum, self.weight_decay, self.nesterov = float(momentum), float(weight_decay), bool(nesterov)
         arrays = {name: parameter.peek() for name, parameter in named}
@@ -101,9 +111,13 @@ class SGD:
             if parameter.grad is None:
                 raise ValueError(f"the parameter {name} has no gradient: call the model's backward before step")
         for name, parameter in self._parameters.items():
-            decay = self.weight_decay if name in self.decayed else 0.0
-            rules = (self.learning_rate, self.momentum, decay, self.nesterov)
-            momentum_step(parameter.data, parameter.grad, self._velocity[name], *rules)
+            self._move(name, parameter.data, parameter.grad, self._velocity[name])
+
+    def _move(self, name, data, grad, velocity):
+        """Move one parameter, and bring its velocity up to date."""
+        rate = self._rates[name]
+        decay = self.weight_decay / rate if name in self.decayed else 0.0
+        momentum_step(data, grad, velocity, self.learning_rate * rate, self.momentum, decay, self.nesterov)
 
     def state_dict(self):
         """Return a copy of every velocity, by the name of its parameter.

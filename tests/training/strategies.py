@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from repvgg_np.training import COLUMNS
+from repvgg_np.training.history import EVALUATION_COLUMNS
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 6))
 
@@ -42,6 +43,9 @@ def rises_and_totals(draw):
 peaks = st.floats(1e-6, 10)
 
 history_values = st.floats(allow_nan=False) | st.just(float("inf"))
-history_rows = st.lists(st.fixed_dictionaries(dict.fromkeys(COLUMNS[1:], history_values)), max_size=4).map(
+history_columns = {
+    name: history_values | st.none() if name in EVALUATION_COLUMNS else history_values for name in COLUMNS[1:]
+}
+history_rows = st.lists(st.fixed_dictionaries(history_columns), max_size=4).map(
     lambda rows: [{"epoch": i, **row} for i, row in enumerate(rows, start=1)]
 )

@@ -74,6 +74,7 @@ def test_a_line_without_its_newline_is_left_out(tmp_path):
         (b"\xff\xfe", "is not a training history: it is no text"),
         (",".join(COLUMNS).encode(), "is not a training history"),
         (",".join(COLUMNS).encode() + b"\n1,2\n", "line 2 of .* must be 8 numbers, got '1,2'"),
+        (",".join(COLUMNS).encode() + b"\n1,,3,4,5,6,7,8\n", "line 2 of .* must be 8 numbers, got '1,,3"),
         (",".join(COLUMNS).encode() + b"\n1,2,3,4,5,6,7,eight\n", "line 2 of .* must be 8 numbers"),
         (",".join(COLUMNS).encode() + b"\n" + b"1" * 5000 + b",2,3,4,5,6,7,8\n", "line 2 of .* must be 8 numbers"),
     ],

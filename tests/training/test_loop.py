@@ -87,6 +87,25 @@ def test_the_history_says_what_happened(tmp_path):
     assert set(rows[0]) == set(COLUMNS)
 
 
+def test_an_epoch_without_an_evaluation_leaves_a_gap_in_the_history_and_the_same_network(tmp_path, capsys):
+    settings = dataclasses.replace(SETTINGS, epochs=3)
+    every, all_of_them = run(tmp_path / "every", settings=settings)
+    model, evaluations = small_model(), []
+    forward = model.forward
+    model.forward = lambda x: (None if model.training else evaluations.append(len(x)), forward(x))[1]
+    settings = dataclasses.replace(settings, evaluate_every=2)
+    _, some = run(tmp_path / "some", model, settings, progress=True)
+    assert evaluations == [20, 20]  # after the second epoch, and after the last
+    assert [row["test_accuracy"] is None for row in some.history] == [True, False, False]
+    assert [row["test_loss"] is None for row in some.history] == [True, False, False]
+    assert some.history == read_history(tmp_path / "some" / "history.csv")
+    assert some.history[1]["test_loss"] == all_of_them.history[1]["test_loss"]
+    assert some.best_accuracy == max(row["test_accuracy"] for row in all_of_them.history[1:])
+    assert [("test loss" in line) for line in capsys.readouterr().err.splitlines()] == [False, True, True]
+    states = [{name: array.tobytes() for name, array in net.state_dict().items()} for net in (every, model)]
+    assert states[0] == states[1]
+
+
 def test_the_network_takes_along_what_belongs_to_its_weights(tmp_path):
     model, result = run(tmp_path)
     mean, std = mean_and_std(small_sets()[0])
@@ -124,6 +143,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others(tmp_path):
         {"cutout": 0},
         {"whiten": False},
         {"average": 0.05},
+        {"bias_rate": 2},
+        {"branch_gammas": (1, 1, 0.5)},
+        {"logit_scale": 0.5},
     ],
 )
 def test_every_setting_has_an_effect(tmp_path, change):

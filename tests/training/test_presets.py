@@ -39,13 +39,14 @@ def test_a_preset_that_does_not_exist_is_refused_with_the_nearest():
 def test_a_described_recipe_differs_where_a_choice_that_matters_does():
     """Each setting, changed by itself, changes the text: nothing that the result depends on is left unsaid."""
     model = create_model("RepVGG-tiny", seed=None)
-    usual = Settings(flip="alternating", rand_augment=1, warmup_epochs=1)
+    usual = Settings(flip="alternating", rand_augment=1, warmup_epochs=1, optimizer="muon")
     changed = {
         "epochs": 7, "batch_size": 9, "learning_rate": 0.3, "schedule": "one_cycle", "warmup_epochs": 2,
-        "momentum": 0.8,
+        "optimizer": "sgd", "muon_rate": 0.2, "bias_rate": 4, "momentum": 0.8,
         "nesterov": True, "weight_decay": 1e-3, "decay": "all", "label_smoothing": 0.2, "mixup": 0.3, "augment": False,
         "padding": 3, "flip": "none", "rand_augment": 2, "magnitude": 5, "cutout": 8, "first_size": 16,
-        "whiten": True, "average": 0.9,
+        "whiten": True, "average": 0.9, "evaluate_every": 3,
+        "branch_gammas": (1, 0.5, 1), "logit_scale": 0.1,
         "seed": 4,
     }  # fmt: skip
     assert set(changed) == {field.name for field in dataclasses.fields(Settings)}

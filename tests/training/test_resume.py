@@ -53,6 +53,17 @@ def test_interrupted_at_any_batch_boundary_and_resumed_is_never_interrupted(tmp_
 
 
 @pytest.mark.slow_without_jit
+def test_a_gap_in_the_history_is_still_one_when_the_run_is_resumed(tmp_path):
+    settings = dataclasses.replace(SETTINGS, epochs=3, evaluate_every=2)
+    run(tmp_path / "whole", settings=settings)
+    with pytest.raises(TrainingInterrupted):
+        run(tmp_path / "resumed", press_at(STEPS + 1), settings)
+    result = run(tmp_path / "resumed", settings=settings, resume=True)
+    assert [row["test_loss"] is None for row in result.history] == [True, False, False]
+    assert remains(tmp_path / "resumed") == remains(tmp_path / "whole")
+
+
+@pytest.mark.slow_without_jit
 def test_a_run_that_is_interrupted_at_every_single_step_still_ends_with_the_same_bits(tmp_path, whole):
     for _ in range(TOTAL_STEPS):
         with pytest.raises(TrainingInterrupted):

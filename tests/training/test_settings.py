@@ -16,6 +16,8 @@ from repvgg_np.training import Settings
         ("epochs", True, "epochs must be an integer, got True"),
         ("epochs", "3", "epochs must be an integer, got '3'"),
         ("batch_size", 0, "batch_size must be at least 1, got 0"),
+        ("evaluate_every", 0, "evaluate_every must be at least 1, got 0"),
+        ("evaluate_every", None, "evaluate_every must be an integer, got None"),
         ("seed", -1, "seed must be at least 0, got -1"),
         ("seed", None, "seed must be an integer, got None"),
         ("learning_rate", 0, "learning_rate must be a number, more than 0, got 0"),
@@ -27,6 +29,15 @@ from repvgg_np.training import Settings
         ("learning_rate", None, "learning_rate .* got None"),
         ("learning_rate", True, "learning_rate .* got True"),
         ("learning_rate", 1j, "learning_rate .* got 1j"),
+        ("muon_rate", 0, "muon_rate must be a number, more than 0, got 0"),
+        ("bias_rate", -1, "bias_rate must be a number, more than 0, got -1"),
+        ("logit_scale", float("inf"), "logit_scale must be a number, more than 0, got inf"),
+        ("optimizer", "adam", "optimizer must be one of sgd, muon, got 'adam'"),
+        ("branch_gammas", 1.0, "branch_gammas must be three numbers, at least 0, got 1.0"),
+        ("branch_gammas", (1, 1), r"branch_gammas .* got \(1, 1\)"),
+        ("branch_gammas", (1, -1, 1), "branch_gammas .* got"),
+        ("branch_gammas", (1, float("nan"), 1), "branch_gammas .* got"),
+        ("branch_gammas", "111", "branch_gammas .* got '111'"),
         ("momentum", 1, "momentum must be a number, at least 0 and less than 1, got 1"),
         ("momentum", -0.1, "momentum .* got -0.1"),
         ("weight_decay", -1e-4, "weight_decay must be a number, at least 0, got -0.0001"),
@@ -67,10 +78,12 @@ def test_nesterov_without_momentum_is_refused():
         Settings(),
         Settings(epochs=1, schedule="one_cycle", warmup_epochs=0.5, nesterov=True, mixup=0.2, seed=2**70),
         Settings(epochs=np.int64(3), learning_rate=np.float32(0.1), momentum=0, augment=np.False_, warmup_epochs=1),
+        Settings(optimizer="muon", branch_gammas=(1, np.float32(0.5), 0)),
     ],
 )
 def test_settings_survive_json(settings):
-    assert Settings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
+    stored = json.loads(json.dumps(settings.as_dict()))
+    assert stored == settings.as_dict() and Settings.from_dict(stored) == settings
 
 
 @pytest.mark.parametrize(
@@ -88,6 +101,14 @@ def test_settings_survive_json(settings):
 def test_pictures_grow_in_equal_parts_of_the_run_and_are_whole_in_the_last_epoch(first, epochs, sizes):
     settings = Settings(first_size=first, epochs=epochs)
     assert [settings.size(epoch) for epoch in range(epochs)] == sizes
+
+
+@pytest.mark.parametrize(
+    ("every", "evaluated"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (5, [5]), (6, [5]), (3, [3, 5])]
+)
+def test_every_so_many_epochs_are_evaluated_and_the_last_always(every, evaluated):
+    settings = Settings(epochs=5, evaluate_every=every)
+    assert [epoch + 1 for epoch in range(5) if settings.evaluates(epoch)] == evaluated
 
 
 def test_what_a_dict_lacks_has_its_default_and_what_is_unknown_is_refused():
