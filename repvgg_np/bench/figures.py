@@ -122,7 +122,7 @@ def draw_roofline(axes, layers, bandwidth):
     bandwidth : float
     """
     intensity = np.array([layer["flops"] / layer["bytes"] for layer in layers])
-    peak = float(np.median([layer["peak_gflops"] for layer in layers]))
+    peak = layers[0]["peak_gflops"]  # the same for all
     ridge = 1e9 * peak / bandwidth
     ends = np.array([min(intensity.min(), ridge) / 2, max(intensity.max(), ridge) * 2])
     axes.plot([ends[0], ridge, ends[1]], [ends[0] * bandwidth / 1e9, peak, peak], color="black", linewidth=1)

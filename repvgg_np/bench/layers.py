@@ -78,7 +78,17 @@ def bench_layers(name, batch, size=None, repeats=15, seed=0, peers=None):
         facts = describe_layer(block, layer_size, batch)
         result = _contest(block, layer_size, batch, repeats, seed, names, facts)
         layers.append(facts | {"count": count} | result)
+    _share_the_peak(layers)
     return {"model": fused.name, "batch": batch, "size": size, "layers": layers}
+
+
+def _share_the_peak(layers):
+    """Let all layers be compared with the highest of the peaks that were measured among them: it is a limit."""
+    peak = max(layer["peak_gflops"] for layer in layers)
+    for layer in layers:
+        layer["peak_gflops"] = peak
+        for row in layer["contestants"].values():
+            row["percent_of_peak"] = 100 * row["gflops"] / peak
 
 
 def describe_layer(block, size, batch):

@@ -33,10 +33,17 @@ def test_without_proc_the_platform_names_the_processor(monkeypatch):
 
 
 def test_a_call_of_the_peak_takes_as_long_as_was_asked(monkeypatch):
-    seconds = iter([0.1, 9.0, 0.1] + [0.4, 9.0, 9.0] + [1.1, 1.2, 1.3] + [5.0] * 3)  # some calls are disturbed
+    seconds = iter([0.1, 9.0, 0.1] + [0.4, 9.0, 9.0] + [1.1, 1.2, 1.3] + [5.0] * 3 + [9.0] * 3)  # some are disturbed
     monkeypatch.setattr(Peak, "_seconds", lambda self: next(seconds))
     peak = Peak(1, least_seconds=1)
-    assert peak.flops == peak() == 4 * Peak(1, least_seconds=0).flops
+    assert peak.flops == peak() == 2 * Peak(1, least_seconds=0).flops
+
+
+def test_a_time_that_does_not_grow_with_the_work_is_no_measure_of_the_peak(monkeypatch):
+    seconds = iter([8.0] * 9 + [16.0] * 3 + [1.0] * 3 + [2.0] * 3)  # at first, threads that wait for one another
+    monkeypatch.setattr(Peak, "_seconds", lambda self: next(seconds))
+    waited = Peak(1, least_seconds=1)
+    assert waited.flops == 4 * Peak(1, least_seconds=1).flops
 
 
 def test_the_bandwidth_is_the_fastest_copy(monkeypatch):
