@@ -101,7 +101,7 @@ class FusionReport:
     def __str__(self):
         """Return a table: a line for each block, then the whole network."""
         width = max(len(block.name) for block in self.blocks)
-        lines = [f"{'block':<{width}}  {'by':<9} {'largest error':>13} {'its bound':>10} {'share of bound':>15}"]
+        lines = [f"{'block':<{width}}  {'by':<9} {'largest error':>13} {'its bound':>10} {'largest share':>15}"]
         for block in self.blocks:
             verdict = "" if block.ok else "  <- more than rounding"
             lines.append(

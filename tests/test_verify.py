@@ -60,7 +60,7 @@ def test_a_report_cannot_be_changed_afterwards():
 
 def test_the_report_reads_as_a_table():
     assert str(report_of(GOOD, WRONG, notes=["so it is"])).splitlines() == [
-        "block     by        largest error  its bound  share of bound",
+        "block     by        largest error  its bound   largest share",
         "stage0    im2col         1.50e-06   3.00e-05          5.00%",
         "stage1.0  winograd       2.00e-03   1.00e-03        200.00%  <- more than rounding",
         "whole network: logits differ by at most 2.50e-01; 3 of 64 predictions changed",
