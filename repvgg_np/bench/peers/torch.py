@@ -91,6 +91,9 @@ def training(model, x, labels, settings, threads):
     list of (str, callable)
         What distinguishes each, and what builds its `Trainer`.
     """
+    import torch
+
     from repvgg_np.bench.peers.torch_training import Trainer
 
-    return [(name, partial(Trainer, model, x, labels, settings, threads, name)) for name in FORMATS]
+    steps = (model, x, labels, settings, threads)
+    return [(name, partial(Trainer, *steps, as_format(torch, name))) for name in FORMATS]

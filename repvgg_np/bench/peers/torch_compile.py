@@ -37,4 +37,5 @@ def training(model, x, labels, settings, threads):
 
     torch._dynamo.reset()
     steps = (model, x, labels, settings, threads)
-    return [(name, partial(Trainer, *steps, name, compiled=True)) for name in eager.FORMATS]
+    formats = {name: eager.as_format(torch, name) for name in eager.FORMATS}
+    return [(name, partial(Trainer, *steps, order, compiled=True)) for name, order in formats.items()]

@@ -6,7 +6,6 @@ Imported only where PyTorch is installed.
 import numpy as np
 import torch
 
-from repvgg_np.bench.peers.torch import as_format
 from repvgg_np.training import DECAYS
 
 
@@ -69,17 +68,16 @@ class Trainer:
     labels : ndarray (N,)
     settings : Settings
     threads : int
-    memory_format : {"contiguous", "channels_last"}
+    memory_format : torch.memory_format
     compiled : bool
     """
 
     def __init__(self, model, x, labels, settings, threads, memory_format, compiled=False):
         torch.set_num_threads(threads)
-        order = as_format(torch, memory_format)
-        self.network = Network(model).train().to(memory_format=order)
+        self.network = Network(model).train().to(memory_format=memory_format)
         self._load(model.state_dict())
         self._run = torch.compile(self.network, dynamic=False) if compiled else self.network
-        self._x = torch.from_numpy(np.ascontiguousarray(x)).contiguous(memory_format=order)
+        self._x = torch.from_numpy(np.ascontiguousarray(x)).contiguous(memory_format=memory_format)
         self._labels = torch.from_numpy(labels)
         named = dict(self.network.named_parameters())
         decays = DECAYS[settings.decay]
