@@ -7,9 +7,10 @@ import pytest
 from matplotlib import image
 from matplotlib.figure import Figure
 
-from repvgg_np.bench import command, figures, gemm, memory, scaling, table
+from repvgg_np.bench import figures, gemm, memory, scaling, table
 from repvgg_np.bench.contest import OURS
 from repvgg_np.cli import main
+from repvgg_np.commands import bench as command
 from repvgg_np.kernels import get_num_threads
 
 

@@ -1,11 +1,10 @@
-"""The options of `repvgg-np table`, and what it prints."""
+"""`repvgg-np table`: a table of the paper, made again."""
 
-import json
-import sys
 from pathlib import Path
 
 from repvgg_np.bench.machine import describe_machine, machine_line
 from repvgg_np.bench.table import busy_lines
+from repvgg_np.commands.options import add_common, add_data, draw_figure, load_with_test_set, print_numbers
 from repvgg_np.tables import (
     ablation_figure,
     ablations,
@@ -19,6 +18,7 @@ from repvgg_np.tables import (
     networks,
 )
 
+TEXT = "make a table of the paper again, beside what it prints; without a name, list them"
 TITLES = {
     "1": "3x3 kernels beside 1x1, 5x5 and 7x7: time and effective FLOP/s",
     "2": "the five stages of RepVGG-A and -B",
@@ -34,25 +34,13 @@ TITLES = {
 }
 
 
-def add_tables(parser, common, add_data, load):
-    """Add a sub-command for each table; without any, they are listed.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Of `repvgg-np table`.
-    common : callable
-        Adds the options that every command of the package has, and returns the parser.
-    add_data : callable
-        Adds the options that say which pictures: `add_data(parser, default)`.
-    load : callable
-        `load(options, file)` loads a network and test pictures that fit it.
-    """
+def add_options(parser):
+    """Add a sub-command for each table; without any, they are listed."""
     parser.set_defaults(run=_list, threads=None, json=False)
     tables = parser.add_subparsers(dest="table", metavar="table")
 
     def table(name, make, text, draw=None):
-        sub = common(tables.add_parser(name, help=TITLES[name], description=TITLES[name] + "."))
+        sub = add_common(tables.add_parser(name, help=TITLES[name], description=TITLES[name] + "."))
         sub.set_defaults(run=run, make=make, text=text, draw=draw, figure_of_speed=True)
         if draw:
             sub.add_argument("--figure", metavar="FILE", help="draw the result (PNG)")
@@ -85,7 +73,7 @@ def add_tables(parser, common, add_data, load):
     speed(table("depthwise", _depthwise, depthwise.text, figures.depthwise_figure), 1)
     blocks = table("memory", lambda options: memory.block_memory(options.batch), memory.text, figures.memory_figure)
     blocks.add_argument("--batch", type=int, default=32, help="pictures (default: %(default)s)")
-    deleted = table("ensemble", _ensemble(load), ensemble.text, figures.ensemble_figure)
+    deleted = table("ensemble", _ensemble, ensemble.text, figures.ensemble_figure)
     deleted.add_argument("--weights", nargs="+", required=True, metavar="FILE", help="trained networks (.npz)")
     deleted.add_argument("--draws", type=int, default=5, help="random orders (default: %(default)s)")
     deleted.add_argument("--seed", type=int, default=0, help="draws them (default: %(default)s)")
@@ -101,36 +89,15 @@ def _list(options):
 
 
 def run(options):
-    """Make the table that the options ask for, print it, and draw it.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-
-    Returns
-    -------
-    int
-        The exit code.
-
-    Raises
-    ------
-    ValueError
-        If an option is out of range, or a figure of speed is asked for without speed.
-    """
+    """Make the table that the options ask for, print it, and draw it."""
     if getattr(options, "no_speed", False) and options.figure and options.figure_of_speed:
         raise ValueError("--figure draws speed, so it cannot go with --no-speed")
     result, machine = options.make(options), describe_machine()
-    if options.json:
-        print(json.dumps(result | {"machine": machine}))
-    else:
-        timed = "slowdown" in result
-        lines = [machine_line(machine), options.text(result), *busy_lines(result["slowdown"])] if timed else []
-        print("\n".join(lines or [options.text(result)]))
+    timed = "slowdown" in result
+    lines = [machine_line(machine), options.text(result), *busy_lines(result["slowdown"])] if timed else []
+    print_numbers(options, result | {"machine": machine}, "\n".join(lines or [options.text(result)]))
     if options.draw and options.figure:
-        threads = machine["threads"]
-        title = f"{machine['processor']}, {threads} thread{'s' if threads > 1 else ''}"
-        options.draw(options.figure, result, title)
-        print(f"wrote {options.figure}", file=sys.stderr)
+        draw_figure(options, options.draw, result)
     return 0
 
 
@@ -161,13 +128,9 @@ def _ablation(options):
     return ablations.ablation(options.table, options.model, *shape, options.results)
 
 
-def _ensemble(load):
-    """Return what deletes branches from the networks of some files."""
-
-    def make(options):
-        files = dict.fromkeys(options.weights)
-        names = {file: Path(file).stem if len({Path(f).stem for f in files}) == len(files) else file for file in files}
-        loaded = {names[file]: load(options, file) for file in files}
-        return ensemble.deletions(loaded, options.draws, options.seed)
-
-    return make
+def _ensemble(options):
+    """Delete branches from the networks of some files."""
+    files = dict.fromkeys(options.weights)
+    names = {file: Path(file).stem if len({Path(f).stem for f in files}) == len(files) else file for file in files}
+    loaded = {names[file]: load_with_test_set(options, file) for file in files}
+    return ensemble.deletions(loaded, options.draws, options.seed)

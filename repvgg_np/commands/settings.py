@@ -1,12 +1,8 @@
-"""The options of `repvgg-np train` and `repvgg-np ablate`, and what they ask for."""
+"""The options of `repvgg-np train` and `repvgg-np ablate` that are settings of a training."""
 
 import argparse
-import contextlib
 import dataclasses
 
-from repvgg_np.training.ablation import ablate, find_rows
-from repvgg_np.training.ablation_run import DataSource, process_pool
-from repvgg_np.training.ablation_summary import summarise, table
 from repvgg_np.training.presets import PRESETS, find_preset
 from repvgg_np.training.settings import Settings
 
@@ -22,7 +18,7 @@ def add_settings(parser):
     parser.add_argument(
         "--preset", metavar="NAME", help="; ".join(f"{n}: {p.purpose}" for n, p in PRESETS.items()).replace("%", "%%")
     )
-    _add_most_used(parser)
+    add_most_used(parser)
     parser.add_argument("--schedule", help="cosine or one_cycle (default: cosine)")
     warmup = "while the learning rate rises (default: the schedule's own)"
     parser.add_argument("--warmup-epochs", type=float, help=warmup)
@@ -67,7 +63,7 @@ def _numbers(text):
         raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}") from error
 
 
-def _add_most_used(parser):
+def add_most_used(parser):
     """Add the settings that an ablation can have too."""
     parser.add_argument("--epochs", type=int, help="default: 20")
     parser.add_argument("--batch-size", type=int, help="default: 128")
@@ -95,59 +91,3 @@ def read_settings(options):
     usual = Settings() if preset is None else find_preset(preset).settings
     given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     return dataclasses.replace(usual, **given)
-
-
-def add_ablation(parser):
-    """Add the options of an ablation.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Of `repvgg-np ablate`; has the options that every command has, and those that say which pictures.
-    """
-    folder = "where to write and go on (default: %(default)s)"
-    parser.add_argument("--run", dest="folder", default="ablation", metavar="DIR", help=folder)
-    rows = "kinds of blocks, or branches (table 6), variants (table 7), beyond (default: %(default)s)"
-    parser.add_argument("--rows", default="branches,variants", metavar="NAME,...", help=rows)
-    parser.add_argument("--model", default="RepVGG-A0-CIFAR", help="its name (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="how many, from 0 (default: %(default)s)")
-    _add_most_used(parser)
-    workers = "processes; 1 is this one (default: %(default)s), more are slower each"
-    parser.add_argument("--workers", type=int, default=1, help=workers)
-    parser.add_argument("--figure", metavar="FILE", help="draw the accuracies beside the paper's (PNG)")
-
-
-def run_ablation(options, load):
-    """Train the rows that the options ask for.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-    load : callable
-        Loads the pictures that the options name: `load(split)`.
-
-    Returns
-    -------
-    numbers : dict
-    text : str
-
-    Raises
-    ------
-    ValueError
-        If an option is out of range, or pictures are missing.
-    """
-    rows = find_rows([name.strip() for name in options.rows.split(",") if name.strip()])
-    for name, value in (("seeds", options.seeds), ("workers", options.workers)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    settings = read_settings(options)
-    for split in ("train", "test"):  # once, before any run: what is missing is said, or fetched, now
-        load(split)
-    data = DataSource(options.data, options.data_dir, options.limit)
-    pool = contextlib.nullcontext() if options.workers == 1 else process_pool(options.workers, options.threads)
-    with pool as executor:
-        results = ablate(
-            options.folder, rows, range(options.seeds), options.model, settings, data, executor, options.workers
-        )
-    summary = summarise(results)
-    return {**summary, "results": results}, table(summary)

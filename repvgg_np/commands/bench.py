@@ -1,7 +1,6 @@
-"""The options of `repvgg-np bench`, and what it prints."""
+"""`repvgg-np bench`: this package beside its peers."""
 
 import json
-import sys
 
 from repvgg_np.bench import figures, table
 from repvgg_np.bench.gemm import bench_gemm
@@ -11,23 +10,18 @@ from repvgg_np.bench.machine import describe_machine, machine_line, memory_bandw
 from repvgg_np.bench.memory import TASKS, bench_memory
 from repvgg_np.bench.scaling import AXES, bench_scaling
 from repvgg_np.bench.training import bench_training
+from repvgg_np.commands.options import add_common, draw_figure
 from repvgg_np.kernels import get_num_threads
 
+TEXT = "time this package beside PyTorch, ONNX Runtime and OpenVINO, where they are installed"
 
-def add_kinds(parser, common):
-    """Add a sub-command for each kind of measurement.
 
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Of `repvgg-np bench`.
-    common : callable
-        Adds the options that every command of the package has, and returns the parser.
-    """
+def add_options(parser):
+    """Add a sub-command for each kind of measurement."""
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="kind")
 
     def kind(name, measure, text, repeats=15, peers=True):
-        sub = common(kinds.add_parser(name, help=text, description=text + "."))
+        sub = add_common(kinds.add_parser(name, help=text, description=text + "."))
         sub.set_defaults(run=run, measure=measure)
         if repeats is not None:
             sub.add_argument("--repeats", type=int, default=repeats, help="rounds (default: %(default)s)")
@@ -68,17 +62,7 @@ def add_kinds(parser, common):
 
 
 def run(options):
-    """Measure what the options ask for, print it, and draw it.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-
-    Returns
-    -------
-    int
-        The exit code.
-    """
+    """Measure what the options ask for, print it, and draw it."""
     machine = describe_machine()
     lines = [machine_line(machine)]  # first, but not before anything else went well
 
@@ -91,14 +75,8 @@ def run(options):
     if options.json:
         print(json.dumps({"kind": options.kind, "machine": machine, "runs": runs}))
     if options.figure:
-        draw(options.figure, runs, _short(machine))
-        print(f"wrote {options.figure}", file=sys.stderr)
+        draw_figure(options, draw, runs)
     return 0
-
-
-def _short(machine):
-    """Return the title of a figure."""
-    return f"{machine['processor']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
 
 
 def _inference(options, say):
