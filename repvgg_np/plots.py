@@ -59,7 +59,7 @@ def figure(path, width, height):
             canvas.savefig(file, format="png", dpi=130)
 
 
-def draw_learning_curve(axes, history):
+def draw_learning_curve(axes, history, judged="test"):
     """Draw accuracy by epoch, of the training and of the test pictures.
 
     Parameters
@@ -67,8 +67,10 @@ def draw_learning_curve(axes, history):
     axes : matplotlib.axes.Axes
     history : list of dict
         With "epoch", "train_accuracy" and "test_accuracy" (0 to 1, or None after an epoch without an evaluation).
+    judged : str
+        What the pictures are called that the network was evaluated with.
     """
-    for key, colour, label, marker in (("train_accuracy", GREY, "training", "o"), ("test_accuracy", BLUE, "test", "s")):
+    for key, colour, label, marker in (("train_accuracy", GREY, "training", "o"), ("test_accuracy", BLUE, judged, "s")):
         epochs, values = _known(history, key)
         axes.plot(epochs, 100 * values, color=colour, marker=marker, markersize=4, label=label)
     for epoch, value in zip(epochs[-1:], 100 * values[-1:], strict=True):  # the last test accuracy, if there is one yet
@@ -86,7 +88,7 @@ def _known(history, key):
     return [epoch for epoch, _ in known], np.array([number for _, number in known])
 
 
-def learning_curve(path, history, title):
+def learning_curve(path, history, title, judged="test"):
     """Write the figure of a training run: loss and accuracy by epoch.
 
     Parameters
@@ -95,15 +97,17 @@ def learning_curve(path, history, title):
     history : list of dict
         One for each epoch, as in the history file.
     title : str
+    judged : str
+        What the pictures are called that the network was evaluated with.
     """
     with figure(path, 9, 3.6) as canvas:
         loss, accuracy = canvas.subplots(1, 2)
-        for key, colour, label, marker in (("train_loss", GREY, "training", "o"), ("test_loss", BLUE, "test", "s")):
+        for key, colour, label, marker in (("train_loss", GREY, "training", "o"), ("test_loss", BLUE, judged, "s")):
             loss.plot(*_known(history, key), color=colour, marker=marker, markersize=4, label=label)
         loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss")
         loss.xaxis.get_major_locator().set_params(integer=True)
         loss.legend()
-        draw_learning_curve(accuracy, history)
+        draw_learning_curve(accuracy, history, judged)
         canvas.suptitle(title)
 
 

@@ -132,10 +132,11 @@ def test_with_pictures_held_out_the_test_set_is_never_looked_at(tmp_path, capsys
     arguments += ("--epochs", 1, "--batch-size", 8, "--json")
     code, _, err = run(capsys, *arguments, "--out", tmp_path / "test")
     assert code == 2 and "test_batch" in err  # there is none
-    code, out, _ = run(capsys, *arguments, "--out", tmp_path / "run", "--holdout", 5)
+    code, out, err = run(capsys, *arguments, "--out", tmp_path / "run", "--holdout", 5)
     numbers, notes = json.loads(out), rv.load(tmp_path / "run" / "model.npz").notes
     assert code == 0 and notes["holdout_accuracy"] == numbers["holdout_accuracy"] in (0, 0.2, 0.4, 0.6, 0.8, 1)
     assert "test_accuracy" not in numbers and "test_accuracy" not in notes and notes["dataset"] == "cifar10"
+    assert "; held-out loss" in err and "test" not in err
     code, _, err = run(capsys, *arguments, "--out", tmp_path / "none", "--holdout", 15)
     assert code == 2 and err.endswith("holdout must be less than the 15 training pictures, got 15\n")
 

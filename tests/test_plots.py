@@ -28,6 +28,9 @@ def test_the_learning_curve_shows_every_epoch_in_percent():
     np.testing.assert_allclose(train, [[1, 30], [2, 60], [3, 90]])
     np.testing.assert_allclose(test[:, 1], [29, 58, 87])
     assert axes.get_xlabel() and axes.get_ylabel() == "accuracy (%)"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "test"]
+    plots.draw_learning_curve(axes, HISTORY, "held-out")
+    assert axes.get_legend().get_texts()[-1].get_text() == "held-out"
 
 
 def test_the_learning_curve_passes_over_epochs_without_an_evaluation(tmp_path):

@@ -35,24 +35,26 @@ def run(options):
     train_set, test_set = _load(options)
     model = create_model(name, len(train_set.classes), settings.seed, **kind)
     title = f"{name} on {train_set.name}"
-    which, judged = ("held-out", "holdout_accuracy") if options.holdout is not None else ("test", "test_accuracy")
+    judged, key = ("held-out", "holdout_accuracy") if options.holdout is not None else ("test", "test_accuracy")
     result = train(
         model, train_set, test_set, settings, folder, options.resume, recipe=describe_recipe(model, settings),
-        after_epoch=lambda history: plots.learning_curve(folder / "curve.png", history, title),
+        after_epoch=lambda history: plots.learning_curve(folder / "curve.png", history, title, judged),
+        judged=judged,
     )  # fmt: skip
-    model.notes |= {"settings": settings.as_dict(), judged: model.notes.pop("test_accuracy")}
+    model.notes |= {"settings": settings.as_dict(), key: model.notes.pop("test_accuracy")}
     save(model, folder / "model.npz")
-    plots.learning_curve(folder / "curve.png", result.history, title)  # also where no epoch was left to be trained
+    # Also where no epoch was left to be trained.
+    plots.learning_curve(folder / "curve.png", result.history, title, judged)
     numbers = {
         "model": name,
-        judged: result.last_accuracy,
+        key: result.last_accuracy,
         "images_per_second": result.images_per_second,
         "file": str(folder / "model.npz"),
     }
     print_numbers(
         options,
         numbers,
-        f"{result.last_accuracy:.2%} of the {which} pictures correct, "
+        f"{result.last_accuracy:.2%} of the {judged} pictures correct, "
         f"trained at {result.images_per_second:.0f} images/s; "
         f"wrote {folder / 'model.npz'} and {folder / 'curve.png'}",
     )

@@ -10,7 +10,7 @@ COLUMNS = (
     "epoch",  # from 1
     "train_loss",  # mean over the epoch's batches, smoothing and mixup included, in training mode
     "train_accuracy",  # of the same forward passes; with mixup, the share of the target that the prediction names
-    "test_loss",  # this and the next: None, and nothing in the file, after an epoch without an evaluation
+    "test_loss",  # this and the next: of those held out, with --holdout; None (in the file: nothing) if not evaluated
     "test_accuracy",
     "learning_rate",  # of the epoch's last step
     "images_per_second",  # of the training steps

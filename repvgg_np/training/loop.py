@@ -69,7 +69,7 @@ class TrainingResult:
 
 def train(
     model, train_set, test_set, settings, folder, resume=False, progress=True, checkpoint_seconds=60,
-    recipe="", after_epoch=None,
+    recipe="", after_epoch=None, judged="test",
 ):  # fmt: skip
     """Train a network, and evaluate it after each epoch, or after each so many.
 
@@ -96,6 +96,8 @@ def train(
         What else to write to stderr, with `progress`, when all is checked and the training begins.
     after_epoch : callable, optional
         Is called with the history's rows after each epoch, when all is saved: to draw the curve, for instance.
+    judged : str
+        What the lines call `test_set`.
 
     Returns
     -------
@@ -195,7 +197,7 @@ def train(
             position = position.next_epoch()
             saver.save(position, history.rows)
             if progress:
-                tqdm.write(f"{title}: {_line(history.rows[-1])}", file=sys.stderr)
+                tqdm.write(f"{title}: {_line(history.rows[-1], judged)}", file=sys.stderr)
             if after_epoch is not None:
                 after_epoch(history.rows)
             if interrupt.requested:
@@ -245,10 +247,10 @@ def _show(bar, position):
     bar.update()
 
 
-def _line(row):
+def _line(row, judged):
     """Say in one line how an epoch went."""
     evaluated = row["test_accuracy"] is not None
-    test = f"test loss {row['test_loss']:.4f}, accuracy {row['test_accuracy']:.1%}; " if evaluated else ""
+    test = f"{judged} loss {row['test_loss']:.4f}, accuracy {row['test_accuracy']:.1%}; " if evaluated else ""
     return (
         f"training loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.1%}; {test}"
         f"{row['images_per_second']:.0f} images/s, {row['seconds']:.1f} s"

@@ -87,6 +87,10 @@ def test_it_is_its_definition_within_rounding(rows, columns, steps, dtype, seed)
     assert limit.max() < 1e-2 or (dtype == np.float32 and steps > 2)
 
 
+def test_the_coefficients_are_the_published_ones():
+    assert COEFFICIENTS == (3.4445, -4.7750, 2.0315) and STEPS == 5
+
+
 def test_what_is_not_tiny_ends_near_1():
     values = np.logspace(-2, 0, 2000)  # as parts of the length
     assert polynomial(values).min() > 0.68 and polynomial(values).max() < 1.14

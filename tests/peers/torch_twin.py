@@ -9,6 +9,7 @@ in the precision of the weights) is written out here. A test holds the two again
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import math
 import statistics
@@ -24,7 +25,12 @@ from repvgg_np.data import batches, load_dataset, mean_and_std
 from repvgg_np.models import create_model
 from repvgg_np.training import DECAYS, change_first_weights, find_preset, make_schedule, mixup, read_history
 from repvgg_np.training.loop import MIXUP_STREAM
-from tests.peers.twin import make_twin, torch
+
+if __name__ == "__main__" and importlib.util.find_spec("torch") is None:
+    print("torch_twin: error: PyTorch is not installed: pip install torch", file=sys.stderr)
+    sys.exit(2)
+
+from tests.peers.twin import make_twin, torch  # without PyTorch it would skip a test, and there is none
 
 
 class TorchMuon:
