@@ -12,6 +12,7 @@ from repvgg_np.tables.text import Footnotes, columns, number, speed
 from repvgg_np.training import order_lines, read_results, summarise
 
 TABLES = {"6": TABLE_6, "7": TABLE_7}
+ORDER = ("spearman", "spearman_training", "pairs", "deviation", "reversed")  # of the accuracies: see `summarise`
 
 
 def ablation(table, model="RepVGG-B0", batch=8, size=None, rounds=5, measure=True, results=None):
@@ -77,7 +78,7 @@ def ablation(table, model="RepVGG-B0", batch=8, size=None, rounds=5, measure=Tru
             fused = fused_of.get(row["text"])
             row["fused_images_per_second"] = fused and timed["networks"][fused]["images_per_second"]
         result |= {key: timed[key] for key in ("batch", "rounds", "slowdown")}
-    result["order"] = {key: summary[key] for key in ("spearman", "pairs", "deviation", "reversed")}
+    result["order"] = {key: summary[key] for key in ORDER}
     result["spearman"] = {} if summary["spearman"] is None else {"accuracy": summary["spearman"]}
     speeds = [(row["images_per_second"], row["paper_images_per_second"]) for row in rows] if measure else []
     if speeds and None not in speeds[0]:

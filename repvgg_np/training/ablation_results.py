@@ -16,7 +16,8 @@ COLUMNS = {
     "epochs": int,
     "parameters": int,  # of the training form
     "fused_parameters": int,  # empty, like everything else of the fused form, where the row does not fold
-    "test_accuracy": float,  # after the last epoch, from 0 to 1
+    "train_accuracy": float,  # over the last epoch, as in the history: with augmentation, in training mode; from 0 to 1
+    "test_accuracy": float,  # after the last epoch
     "fused_test_accuracy": float,
     "changed_predictions": int,  # how many test pictures the two forms classify differently
     "training_images_per_second": float,  # the median over the epochs

@@ -116,6 +116,7 @@ def _run_one(run, progress):
         "epochs": run.settings.epochs,
         "parameters": model.count_parameters(),
         "fused_parameters": None,
+        "train_accuracy": result.history[-1]["train_accuracy"],
         "test_accuracy": before.accuracy,
         "fused_test_accuracy": None,
         "changed_predictions": None,

@@ -22,10 +22,10 @@ def summarise(results, rows=None):
     dict
         "rows": for each row a dict of "row", "seeds" (how many), "accuracies" (of each, from 0 to 1), "parameters",
         "fused_parameters", "test_accuracy" (their mean) and "deviation" (of a sample; None of one seed),
-        "changed_predictions" (of all seeds), the three speeds (medians), and "paper_top_1" (None beyond the paper's
-        tables). "spearman": the rank correlation of the mean accuracies with the paper's, over the rows that it has;
-        None of fewer than two. "pairs" (how many those rows make), "deviation" and "reversed": as
-        `analysis.seeds.reversed_pairs` has them.
+        "train_accuracy" (mean), "changed_predictions" (of all seeds), the three speeds (medians), and "paper_top_1"
+        (None beyond the paper's tables). "spearman" and "spearman_training": the rank correlations of the mean
+        accuracies with the paper's and with those in training, over the rows that the paper has; None of fewer than
+        two. "pairs" (how many those rows make), "deviation" and "reversed": from `analysis.seeds.reversed_pairs`.
     """
     groups = {}
     for result in results:
@@ -33,13 +33,13 @@ def summarise(results, rows=None):
     accuracies = {row: [result["test_accuracy"] for result in own] for row, own in groups.items()}
     summaries = [_summarise_row(row, own) for row, own in groups.items() if rows is None or row in rows]
     known = [summary for summary in summaries if summary["paper_top_1"] is not None]
-    order = None
-    if len(known) > 1:
-        order = spearman([s["test_accuracy"] for s in known], [s["paper_top_1"] for s in known])
+    accuracy, learnt, paper = ([s[name] for s in known] for name in ("test_accuracy", "train_accuracy", "paper_top_1"))
+    order, order_in_training = (spearman(accuracy, other) if len(known) > 1 else None for other in (paper, learnt))
     deviation = pooled_deviation(accuracies.values())
     found = reversed_pairs({s["row"]: s["accuracies"] for s in known}, ABLATION_TOP_1, deviation)
     pairs = len(known) * (len(known) - 1) // 2
-    return {"rows": summaries, "spearman": order, "pairs": pairs, "deviation": deviation, "reversed": found}
+    orders = {"spearman": order, "spearman_training": order_in_training}
+    return {"rows": summaries} | orders | {"pairs": pairs, "deviation": deviation, "reversed": found}
 
 
 def _summarise_row(row, own):
@@ -47,6 +47,7 @@ def _summarise_row(row, own):
     accuracies = [result["test_accuracy"] for result in own]
     summary = {"row": row, "seeds": len(own), "accuracies": accuracies}
     summary |= {name: own[0][name] for name in ("parameters", "fused_parameters")}
+    summary["train_accuracy"] = statistics.fmean(result["train_accuracy"] for result in own)
     summary["test_accuracy"] = statistics.fmean(accuracies)
     summary["deviation"] = statistics.stdev(accuracies) if len(own) > 1 else None
     folds = own[0]["fused_parameters"] is not None
@@ -105,7 +106,11 @@ def order_lines(summary, names=None):
     """
     if summary["spearman"] is None:
         return []
-    lines = [f"Spearman's rank correlation of the accuracies with the paper's: {summary['spearman']:.2f}"]
+    # Where training and test have one order, rows differ in how far they have come, not in how well they generalise.
+    lines = [
+        f"Spearman's rank correlation of the accuracies with the paper's: {summary['spearman']:.2f}; "
+        f"with those on the training pictures, over the last epoch: {summary['spearman_training']:.2f}"
+    ]
     reversals, deviation = summary["reversed"], summary["deviation"]
     said = (
         f"of {summary['pairs']} pair{'s' if summary['pairs'] > 1 else ''} of rows {len(reversals)} have another order"

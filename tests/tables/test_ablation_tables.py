@@ -18,12 +18,12 @@ from repvgg_np.tables.packaged_ablation import packaged_ablation
 from repvgg_np.training import summarise
 
 PUBLISHED = {"6": TABLE_6, "7": TABLE_7}
-RESULTS = """row,seed,epochs,parameters,fused_parameters,test_accuracy,fused_test_accuracy,changed_predictions,\
-training_images_per_second,images_per_second,fused_images_per_second
-repvgg,0,1,9,8,0.4,0.4,0,1,1,1
-repvgg,1,1,9,8,0.5,0.5,0,1,1,1
-plain,0,1,9,8,0.3,0.3,0,1,1,1
-acb,0,1,9,8,0.8,0.8,0,1,1,1
+RESULTS = """row,seed,epochs,parameters,fused_parameters,train_accuracy,test_accuracy,fused_test_accuracy,\
+changed_predictions,training_images_per_second,images_per_second,fused_images_per_second
+repvgg,0,1,9,8,0.5,0.4,0.4,0,1,1,1
+repvgg,1,1,9,8,0.6,0.5,0.5,0,1,1,1
+plain,0,1,9,8,0.7,0.3,0.3,0,1,1,1
+acb,0,1,9,8,0.8,0.8,0.8,0,1,1,1
 """
 
 
@@ -97,6 +97,7 @@ def test_the_package_says_how_its_ablation_came_about():
 
 def test_accuracies_and_the_paper_s_are_correlated_where_both_are(results):
     result = ablations.ablation("6", "RepVGG-small", measure=False, results=results)
+    assert result["order"]["spearman_training"] == -1  # plain knows its training pictures best
     assert result["spearman"] == {"accuracy": 1.0} and result["order"]["pairs"] == 1
     # The full block is 35 points behind ACB, whose only seed has the spread of the full block's two.
     order = ablations.ablation("7", "RepVGG-small", measure=False, results=results)["order"]

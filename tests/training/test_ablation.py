@@ -27,6 +27,7 @@ from repvgg_np.training import (
     find_rows,
     load_checkpoint,
     process_pool,
+    read_history,
     read_results,
 )
 from repvgg_np.training.ablation_results import COLUMNS, Results
@@ -71,6 +72,8 @@ def test_every_row_is_trained_with_every_seed_and_has_a_line_in_the_results(tmp_
         model = rv.load(tmp_path / result["row"] / f"seed-{result['seed']}" / "model.npz")
         assert model.config.block == result["row"] and model.notes["settings"]["seed"] == result["seed"]
         assert model.notes["test_accuracy"] == result["test_accuracy"] and result["epochs"] == 1
+        history = read_history(tmp_path / result["row"] / f"seed-{result['seed']}" / "history.csv")
+        assert result["train_accuracy"] == history[-1]["train_accuracy"]
         assert result["parameters"] == model.count_parameters() and result["training_images_per_second"] > 0
         if result["row"] == "plain":
             assert result["fused_parameters"] == rv.fuse(model).count_parameters()
@@ -314,8 +317,8 @@ def test_an_ablation_from_before_there_was_a_setting_goes_on_with_its_default(tm
     [
         ("", "its first line must be row,seed"),
         ("a,b\n", "its first line must be row,seed"),
-        (",".join(COLUMNS) + "\nplain,0\n", "line 2 of .* must be 11 fields"),
-        (",".join(COLUMNS) + "\nplain,x,1,1,1,1,1,1,1,1,1\n", "line 2 of .* must be 11 fields"),
+        (",".join(COLUMNS) + "\nplain,0\n", "line 2 of .* must be 12 fields"),
+        (",".join(COLUMNS) + "\nplain,x,1,1,1,1,1,1,1,1,1,1\n", "line 2 of .* must be 12 fields"),
         (b"\xff\xfe", "holds no results of an ablation"),
         (None, "cannot read"),
     ],

@@ -9,8 +9,9 @@ from repvgg_np.training import order_lines, summarise, table
 from repvgg_np.training.ablation_results import COLUMNS
 
 
-def result(row, seed, accuracy, folds=True):
-    numbers = dict.fromkeys(COLUMNS, 10) | {"row": row, "seed": seed, "test_accuracy": accuracy}
+def result(row, seed, accuracy, folds=True, learnt=None):
+    accuracies = {"test_accuracy": accuracy, "train_accuracy": accuracy - 0.1 if learnt is None else learnt}
+    numbers = dict.fromkeys(COLUMNS, 10) | {"row": row, "seed": seed} | accuracies
     return numbers if folds else numbers | dict.fromkeys(("fused_parameters", "fused_images_per_second"))
 
 
@@ -26,7 +27,7 @@ def test_the_summary_is_the_mean_and_the_deviation_over_the_seeds():
     assert summarise(results)["spearman"] is None
     lines = table(summary).splitlines()
     assert "60.00% +- 14.14" in lines[1] and "72.39" in lines[1] and lines[3].split()[-1] == "-"
-    assert lines[5].endswith("1.00") and lines[7].startswith("of 1 pair of rows 0 have another order")
+    assert "paper's: 1.00; with" in lines[5] and lines[7].startswith("of 1 pair of rows 0 have another order")
     assert (
         summary["pairs"] == 1
         and math.isclose(summary["deviation"], math.sqrt(0.02))
@@ -44,7 +45,19 @@ def test_only_some_rows_are_summarised_but_the_spread_is_that_of_all():
     assert (pair["better"], pair["worse"]) == ("acb", "repvgg") and math.isclose(pair["error"], 0.2)
     assert pair["clear"] and order_lines(summary, {"acb": "ACB"})[-1].startswith("  ACB above repvgg by 50.00")
     (one, said) = order_lines(summarise(results[1:]))
-    assert "nothing is known of the spread" in said and one.endswith("-0.50")
+    assert "nothing is known of the spread" in said and "paper's: -0.50; with" in one and one.endswith(" 1.00")
+
+
+def test_the_order_is_compared_with_that_on_the_training_pictures_too():
+    results = [
+        result("plain", 0, 0.5, learnt=0.9),
+        result("plain", 1, 0.5, learnt=0.6),
+        result("acb", 0, 0.6, learnt=0.7),
+    ]
+    summary = summarise(results)
+    assert summary["rows"][0]["train_accuracy"] == pytest.approx(0.75) and summary["spearman_training"] == -1
+    assert order_lines(summary)[0].endswith("with those on the training pictures, over the last epoch: -1.00")
+    assert summarise(results[:2])["spearman_training"] is None
 
 
 def test_where_no_seed_differs_every_reversal_is_clear():
