@@ -12,7 +12,7 @@ from tqdm import tqdm
 from repvgg_np.kernels import activation, batch_norm, branches, momentum, second_process, winograd, winograd_backward
 from repvgg_np.kernels.convolution import conv2d, conv2d_backward
 from repvgg_np.kernels.jit import is_kept
-from repvgg_np.kernels.matrix_product import matrix_product
+from repvgg_np.kernels.newton_schulz import newton_schulz
 
 
 def warm_up(training, dtype=np.float32, progress=True):
@@ -85,7 +85,7 @@ def _steps_here(training, dtype):
             "gradient of a kernel, by Winograd": lambda: winograd_backward.grad_weight(pixels, pixels, (1, 1), 1),
             "addition of gradients": lambda: branches.add_to(flat, [flat, flat]),
             "step of the optimizer": lambda: momentum.step(column, column, np.zeros(4, dtype), 0, 0, 0, False),
-            "product of matrices": lambda: matrix_product(row, row.T),
+            "orthogonalisation of kernels": lambda: newton_schulz([row], steps=1),
         }
     return steps
 

@@ -110,14 +110,15 @@ class SGD:
         for name, parameter in self._parameters.items():
             if parameter.grad is None:
                 raise ValueError(f"the parameter {name} has no gradient: call the model's backward before step")
-        for name, parameter in self._parameters.items():
-            self._move(name, parameter.data, parameter.grad, self._velocity[name])
+        self._move(self._parameters)
 
-    def _move(self, name, data, grad, velocity):
-        """Move one parameter, and bring its velocity up to date."""
-        rate = self._rates[name]
-        decay = self.weight_decay / rate if name in self.decayed else 0.0
-        momentum_step(data, grad, velocity, self.learning_rate * rate, self.momentum, decay, self.nesterov)
+    def _move(self, names):
+        """Move some parameters, and bring their velocities up to date."""
+        for name in names:
+            parameter, rate = self._parameters[name], self._rates[name]
+            decay = self.weight_decay / rate if name in self.decayed else 0.0
+            rules = (self.learning_rate * rate, self.momentum, decay, self.nesterov)
+            momentum_step(parameter.data, parameter.grad, self._velocity[name], *rules)
 
     def state_dict(self):
         """Return a copy of every velocity, by the name of its parameter.

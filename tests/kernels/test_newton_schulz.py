@@ -12,6 +12,7 @@ from repvgg_np.reference import matmul
 from repvgg_np.reference_muon import newton_schulz as definition
 from repvgg_np.rounding import gamma
 from tests import strategies
+from tests.threads import each_thread_count
 
 sizes = st.integers(1, 10)
 WIDE = np.longdouble  # in which the definition is evaluated: its own roundings are thousands of times smaller
@@ -80,7 +81,7 @@ def test_it_is_its_definition_within_rounding(rows, columns, steps, dtype, seed)
     start = wide / np.sqrt((wide**2).sum())
     expected = definition(start, [WIDE(dtype(number)) for number in COEFFICIENTS], steps)
     limit = bound(start, dtype, steps) if rows <= columns else bound(start.T, dtype, steps).T
-    found = newton_schulz(matrix, steps)
+    (found,) = newton_schulz([matrix], steps)
     assert found.dtype == dtype and found.shape == matrix.shape
     assert (np.abs(found - expected) <= limit).all()
     # The bound grows with each step, in float32 beyond all use; where it does not, it would notice a wrong coefficient.
@@ -100,15 +101,24 @@ def test_what_is_not_tiny_ends_near_1():
 @given(sizes, sizes, st.integers(-40, 40), strategies.dtypes, strategies.seeds)
 def test_only_the_direction_counts(rows, columns, exponent, dtype, seed):
     matrix = np.random.default_rng(seed).standard_normal((rows, columns)).astype(dtype)
-    expected = newton_schulz(matrix)
-    assert newton_schulz(matrix * dtype(2.0**exponent)).tobytes() == expected.tobytes()
-    assert np.array_equal(newton_schulz(-matrix), -expected)
+    expected, scaled, negative, transposed = newton_schulz([matrix, matrix * dtype(2.0**exponent), -matrix, matrix.T])
+    assert scaled.tobytes() == expected.tobytes()
+    assert np.array_equal(negative, -expected)
     if rows != columns:
-        assert np.array_equal(newton_schulz(matrix.T), expected.T)
+        assert np.array_equal(transposed, expected.T)
+
+
+@pytest.mark.slow_without_jit
+def test_matrices_of_any_sizes_have_the_same_bits_together_as_alone_and_on_any_number_of_threads(rng):
+    shapes = [(3, 50), (40, 40), (70, 33), (33, 100), (1, 1), (64, 9)]
+    matrices = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    alone = [newton_schulz([matrix])[0].tobytes() for matrix in matrices]
+    for _ in each_thread_count():
+        assert [found.tobytes() for found in newton_schulz(matrices)] == alone
 
 
 def test_zeros_stay_zeros():
-    assert not newton_schulz(np.zeros((3, 2), np.float32)).any()
+    assert not newton_schulz([np.zeros((3, 2), np.float32)])[0].any()
 
 
 def test_the_length_of_an_array_is_added_up_in_float64():

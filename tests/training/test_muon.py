@@ -20,6 +20,10 @@ shapes = st.tuples(st.integers(1, 6), st.integers(1, 4), st.sampled_from([1, 3])
 )
 
 
+def turn_one(kernel, grad, velocity, *rules):
+    turn([kernel], [grad], [velocity], *rules)
+
+
 def draws(shape, dtype, seed):
     """A kernel, its gradient, its velocity."""
     return np.random.default_rng(seed).standard_normal((3, *shape)).astype(dtype)
@@ -30,10 +34,10 @@ def test_a_step_is_the_formula(shape, nesterov, seed):
     kernel, grad, velocity = draws(shape, np.float64, seed)
     v = 0.75 * velocity + grad
     d = grad + 0.75 * v if nesterov else v
-    update = newton_schulz(d.reshape(len(d), -1)).reshape(shape)
+    update = newton_schulz([d.reshape(len(d), -1)])[0].reshape(shape)
     moved = kernel - 0.125 * length(kernel) / math.sqrt(len(kernel)) * update
     expected = moved * (length(kernel) / length(moved))
-    turn(kernel, grad, velocity, 0.125, 0.75, nesterov)
+    turn_one(kernel, grad, velocity, 0.125, 0.75, nesterov)
     np.testing.assert_array_equal(velocity, v)
     # The same operations in another order: a handful of roundings, of numbers no larger than these.
     np.testing.assert_allclose(kernel, expected, rtol=0, atol=16 * 2.0**-53 * 2 * np.abs(expected).max())
@@ -43,7 +47,7 @@ def test_a_step_is_the_formula(shape, nesterov, seed):
 def test_a_kernel_keeps_its_length_and_its_dtype(shape, dtype, seed):
     kernel, grad, velocity = draws(shape, dtype, seed)
     before = length(kernel)
-    turn(kernel, grad, velocity, 0.5, 0.9, True)
+    turn_one(kernel, grad, velocity, 0.5, 0.9, True)
     assert kernel.dtype == velocity.dtype == dtype
     # The quotient of the lengths is rounded once, and each product with it.
     assert length(kernel) == pytest.approx(before, rel=2 * float(np.finfo(dtype).eps))
@@ -54,27 +58,27 @@ def test_how_long_the_first_gradient_is_does_not_matter(shape, exponent, dtype, 
     kernel, grad, _ = draws(shape, dtype, seed)
     kernels = [kernel, kernel.copy()]
     for array, factor in zip(kernels, (1, 2.0**exponent), strict=True):
-        turn(array, grad * dtype(factor), np.zeros_like(grad), 0.25, 0.9, True)
+        turn_one(array, grad * dtype(factor), np.zeros_like(grad), 0.25, 0.9, True)
     assert kernels[0].tobytes() == kernels[1].tobytes()
 
 
 def test_without_a_gradient_a_kernel_stays_and_a_kernel_of_zeros_gets_a_length(rng):
     kernel, zeros = rng.standard_normal((4, 2, 3, 3)), np.zeros((4, 2, 3, 3))
     before = kernel.copy()
-    turn(kernel, zeros, zeros.copy(), 0.5, 0.9, True)
+    turn_one(kernel, zeros, zeros.copy(), 0.5, 0.9, True)
     np.testing.assert_allclose(kernel, before, rtol=2.0**-52)
-    turn(zeros, before, np.zeros_like(before), 0.5, 0.9, True)
+    turn_one(zeros, before, np.zeros_like(before), 0.5, 0.9, True)
     assert length(zeros) == pytest.approx(2)
     nothing = np.zeros((4, 2, 3, 3))
-    turn(nothing, nothing.copy(), nothing.copy(), 0.5, 0.9, True)
+    turn_one(nothing, nothing.copy(), nothing.copy(), 0.5, 0.9, True)
     assert not nothing.any()
 
 
 def test_a_kernel_in_another_memory_order_is_turned_too(rng):
     kernel, grad = rng.standard_normal((2, 4, 2, 3, 3))
     other = np.asfortranarray(kernel)
-    turn(kernel, grad, np.zeros_like(grad), 0.5, 0.9, True)
-    turn(other, np.asfortranarray(grad), np.zeros_like(grad), 0.5, 0.9, True)
+    turn_one(kernel, grad, np.zeros_like(grad), 0.5, 0.9, True)
+    turn_one(other, np.asfortranarray(grad), np.zeros_like(grad), 0.5, 0.9, True)
     np.testing.assert_array_equal(other, kernel)
 
 
@@ -106,7 +110,7 @@ def test_everything_but_kernels_moves_as_in_plain_descent_and_kernels_at_a_rate_
         for name, parameter in models[2].named_parameters():
             grad = rng.standard_normal(parameter.data.shape).astype(np.float32)
             if name in kernels:
-                turn(first[name], grad, velocities[name], rate * (0.2 / 0.1), 0.9, True)
+                turn_one(first[name], grad, velocities[name], rate * (0.2 / 0.1), 0.9, True)
     assert all(first[name].tobytes() == turned[name].tobytes() for name in kernels)
 
 
