@@ -53,13 +53,15 @@ def length(array):
     return float(np.sqrt(np.square(array, dtype=np.float64, order="C").sum()))
 
 
-X, SQUARES, POLYNOMIAL, LAST = range(4)  # kinds of products: X X^T, of two squares, the same for Q, and the last one
+GRAM, SQUARES, POLYNOMIAL, LAST = range(
+    4
+)  # kinds of products: X X^T, of two squares, G G from which Q is made, the last
 
 
 def _plan(steps):
     """List the products: the numbers of the left-hand square, of the right-hand one and of the result; the kind."""
     gram, spare, free = 0, 1, [2, 3, 4]
-    plan, factors = [(-1, -1, gram, X)], None
+    plan, factors = [(-1, -1, gram, GRAM)], None
     for step in range(steps):
         q = free.pop()
         plan.append((gram, gram, q, POLYNOMIAL))
@@ -107,7 +109,7 @@ def _iterate(x, plan, size, columns, coefficients, bias):
             squares + plan[i, 2] * size**2,
         )
         starts, runs, depth, panels = width * np.arange(size), (1, 0, size // width, size * width, width), size, size
-        if kind == X:
+        if kind == GRAM:
             _pack(x, size, columns, width, True, packed)
             left, right, depth = 0, packed, columns
             starts, runs = columns * np.arange(size), (1, 0, 1, 0, columns)
@@ -175,6 +177,7 @@ def newton_schulz(matrices, steps=STEPS):
     width = 2 * VECTOR_BYTES // dtype.itemsize
     shapes = np.array([x.shape for x in wide])
     sizes, filled = -(-shapes.T // width) * width
+    # By the number of multiplications.
     owners = _share_out(sizes**2 * (3 * steps * sizes + 2 * filled), workers)
     scratch = buffers.empty((workers, int((2 * sizes * filled + 5 * sizes**2).max())), dtype)
     coefficients = tuple(dtype.type(number) for number in COEFFICIENTS)

@@ -98,6 +98,8 @@ class Muon(SGD):
         """Turn the kernels, all at once; move anything else as `SGD` does."""
         super()._move([name for name in names if name not in self.turned])
         turned = [name for name in names if name in self.turned]
+        if not turned:
+            return
         kernels, grads = zip(*((p.data, p.grad) for p in map(self._parameters.get, turned)), strict=True)
         velocities = [self._velocity[name] for name in turned]
         turn(kernels, grads, velocities, self.learning_rate * self._ratio, self.momentum, self.nesterov)

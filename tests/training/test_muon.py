@@ -114,6 +114,15 @@ def test_everything_but_kernels_moves_as_in_plain_descent_and_kernels_at_a_rate_
     assert all(first[name].tobytes() == turned[name].tobytes() for name in kernels)
 
 
+def test_without_kernels_it_is_plain_descent():
+    models = [small_model(seed=0) for _ in range(2)]
+    others = [[pair for pair in model.named_parameters() if pair[1].data.ndim < 4] for model in models]
+    for optimizer, model in zip((SGD(others[0], 0.1, *RULES), Muon(others[1], 0.1, 0.2, *RULES)), models, strict=True):
+        descend(optimizer, model, (0.1,))
+    first, second = ([p.data.tobytes() for _, p in pairs] for pairs in others)
+    assert first == second
+
+
 @pytest.mark.parametrize(
     ("rate", "muon_rate", "message"),
     [
