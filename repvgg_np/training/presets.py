@@ -7,7 +7,7 @@ written network:
 - `minute`, seeds 0, 1, 2: 75.63, 75.26, 75.58 % of the test pictures (with mirror images 76.15, 75.68, 76.25), in 70,
   76 and 77 s.
 - `coffee`, seeds 0, 1, 2: 85.20, 85.20, 84.89 % (with mirror images 85.66, 86.04, 85.76), in 329, 347 and 365 s.
-- `lunch` and `best` have not been run.
+- `lunch` and `best` have not been run yet.
 - Fused, no prediction changed in any of them.
 
 What each choice brought: `coffee`'s network and batches, three epochs of 35,000 training pictures, 5,000 others held
