@@ -5,7 +5,7 @@ been measured so far, on CIFAR-10 whose pictures had gone through JPEG once, wit
 written network:
 
 - `minute`, seeds 0, 1, 2: 75.63, 75.26, 75.58 % of the test pictures (with mirror images 76.15, 75.68, 76.25), in 70,
-  76 and 77 s.
+  76 and 85 s.
 - `coffee`, seeds 0, 1, 2: 85.20, 85.20, 84.89 % (with mirror images 85.66, 86.04, 85.76), in 329, 347 and 365 s.
 - `lunch` and `best` have not been run yet.
 - Fused, no prediction changed in any of them.
