@@ -183,11 +183,12 @@ def output_size(size, kernel_size, stride, padding):
 def choose_algorithm(x_shape, weight_shape, stride, padding, groups):
     """Return the name of the algorithm for a convolution.
 
-    Winograd's is taken where it needs fewer cycles, by an estimate that counts register operations for one picture:
+    Winograd's is taken where it needs fewer cycles, by an estimate that counts register operations. For each picture:
     one for each multiply-add; what the transforms take, as measured (9 for each number of V, 7 for each of M, twice
-    that at stride 2); and the time in which the kernel comes from memory, 8 bytes in a cycle. Everything that is known
-    only approximately is the same for both, so the estimate errs only where they are about equally fast. It depends
-    neither on the batch nor on the threads.
+    that at stride 2). Once for all pictures: the time in which the kernel comes from memory, 8 bytes in a cycle; of
+    small pictures it takes many to make up for the four times as large kernel. Everything that is known only
+    approximately is the same for both, so the estimate errs only where they are about equally fast. It does not depend
+    on the threads.
 
     Parameters
     ----------
@@ -210,11 +211,11 @@ def choose_algorithm(x_shape, weight_shape, stride, padding, groups):
     height, width = output_size(x_shape[2:], weight_shape[2:], stride, padding)
     depth_in, columns = weight_shape[1], weight_shape[0] // groups
     registers_in, registers_out = -(-depth_in * groups // 16), groups * -(-columns // 16)
-    kernel_bytes = 4 * depth_in * weight_shape[0]
-    direct = height * width * 9 * depth_in * registers_out + 9 * kernel_bytes / 8
-    numbers = winograd.multiplications(winograd.form_of(stride, (height, width), 1), (height, width))
+    pictures, kernel_bytes = x_shape[0], 4 * depth_in * weight_shape[0]
+    direct = pictures * height * width * 9 * depth_in * registers_out + 9 * kernel_bytes / 8
+    numbers = winograd.multiplications(winograd.form_of(stride, (height, width), pictures), (height, width))
     transforms = (9 * registers_in + 7 * registers_out) * stride[0]
-    fewer = numbers * (depth_in * registers_out + transforms) + 36 * kernel_bytes / 8
+    fewer = pictures * numbers * (depth_in * registers_out + transforms) + 36 * kernel_bytes / 8
     return "winograd" if fewer < direct else "im2col"
 
 

@@ -17,9 +17,16 @@ def choice(height, width, depth, columns, stride, groups=1, n=1):
     return choose_algorithm(shape, (columns * groups, depth, 3, 3), (stride, stride), (1, 1), groups)
 
 
-@given(sides, sides, sixteens, sixteens, strides, st.integers(0, 1000))
-def test_the_choice_does_not_depend_on_the_batch(height, width, depth, columns, stride, n):
-    assert choice(height, width, depth, columns, stride, n=n) == choice(height, width, depth, columns, stride)
+@given(sides, sides, sixteens, sixteens, strides, st.integers(1, 500), st.integers(1, 500))
+def test_where_winograd_pays_it_pays_for_more_pictures(height, width, depth, columns, stride, n, more):
+    # What is saved grows with the batch, what the larger kernel costs does not.
+    if choice(height, width, depth, columns, stride, n=n) == "winograd":
+        assert choice(height, width, depth, columns, stride, n=n + more) == "winograd"
+
+
+def test_pictures_of_one_tile_are_worth_the_larger_kernel_if_there_are_many():
+    assert choice(4, 4, 128, 128, 1, n=1) == "im2col"
+    assert choice(4, 4, 128, 128, 1, n=128) == "winograd"
 
 
 @given(sides, sides, sixteens, sixteens, strides, st.integers(1, 3))
