@@ -53,9 +53,8 @@ def length(array):
     return float(np.sqrt(np.square(array, dtype=np.float64, order="C").sum()))
 
 
-GRAM, SQUARES, POLYNOMIAL, LAST = range(
-    4
-)  # kinds of products: X X^T, of two squares, G G from which Q is made, the last
+# The kinds of products: X X^T; of two squares; G G, of which Q is made; the last, with X.
+GRAM, SQUARES, POLYNOMIAL, LAST = range(4)
 
 
 def _plan(steps):
