@@ -55,11 +55,12 @@ And of 45,000 pictures, with Muon at 0.03 and shifts of up to 4 pixels, about 35
     depths 1, 2, 5, widths 48, 96, 160, 16 epochs (`lunch`)          89.2    (93.1)
 
 How far can it go? The fastest published way to 94 % (94.01 as the mean of many runs, with the mean over six views of
-each test picture; KellerJordan/cifar10-airbench, airbench94_muon.py), written in PyTorch for a CPU, with batches of
-1000 and everything else as published, gave 89.45 % of these test pictures, 90.42 with the six views, in 1693 s of two
-threads; in its last epoch it had 93.9 % of the training pictures. (`lunch` has the same 89.45 % in 1463 s.) So JPEG
-costs it 3.6 points, and 91 % of these pictures is what 94.6 % is of the original ones. The same author's older recipes
-for 94, 95 and 96 % take 0.36, 1.4 and 4.9 PFLOP: each point costs nearly four times as much as the one before.
+each test picture; KellerJordan/cifar10-airbench, airbench94_muon.py), written in PyTorch for a CPU, with the published
+settings but for batches of 1000, gave in one run 89.45 % of these test pictures, 90.42 with the six views, in 1693 s of
+two threads; in its last epoch it had 93.9 % of the training pictures. (`lunch` has the same 89.45 % in 1463 s.) So JPEG
+costs it about 3.6 points: if it costs every recipe as much, 91 % of these pictures are worth between 94 and 95 % of the
+original ones. The same author's older recipes for 94, 95 and 96 % take 0.36, 1.4 and 4.9 PFLOP: each point costs nearly
+four times as much as the one before.
 """
 
 import dataclasses
