@@ -66,9 +66,9 @@ def print_numbers(options, numbers, text):
     print(json.dumps(numbers) if options.json else text)
 
 
-def draw_figure(options, draw, result):
-    """Draw a result into the file that the options name, with the machine as its title, and say so on stderr."""
+def draw_figure(options, draw, result, title=None):
+    """Draw a result into the file that the options name, and say so on stderr; without a title, it is the machine."""
     machine = describe_machine()
     threads = machine["threads"]
-    draw(options.figure, result, f"{machine['processor']}, {threads} thread{'s' if threads > 1 else ''}")
+    draw(options.figure, result, title or f"{machine['processor']}, {threads} thread{'s' if threads > 1 else ''}")
     print(f"wrote {options.figure}", file=sys.stderr)

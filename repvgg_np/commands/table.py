@@ -9,6 +9,7 @@ from repvgg_np.tables import (
     ablation_figure,
     ablations,
     architecture,
+    choices,
     depthwise,
     ensemble,
     figures,
@@ -16,6 +17,8 @@ from repvgg_np.tables import (
     memory,
     network_figure,
     networks,
+    recipes,
+    recipes_figure,
 )
 
 TEXT = "make a table of the paper again, beside what it prints; without a name, list them"
@@ -31,6 +34,8 @@ TITLES = {
     "depthwise": "MobileNet's depthwise layers beside dense 3x3 layers that take the same time",
     "memory": "the memory of activations in plain, residual, dense and inception blocks (figure 3)",
     "ensemble": "the paths through a trained network, and its accuracy without some branches or blocks",
+    "recipes": "the presets on CIFAR-10: accuracy of several seeds, and time, beside PyTorch's and published ones",
+    "choices": "a preset of these, shortened, with one choice changed at a time: accuracy of several seeds",
 }
 
 
@@ -78,6 +83,8 @@ def add_options(parser):
     deleted.add_argument("--draws", type=int, default=5, help="random orders (default: %(default)s)")
     deleted.add_argument("--seed", type=int, default=0, help="draws them (default: %(default)s)")
     add_data(deleted, None)
+    table("recipes", lambda options: recipes.recipes(), recipes.text, recipes_figure.recipes_figure)
+    table("choices", lambda options: choices.choices(), choices.text, recipes_figure.choices_figure)
 
 
 def _list(options):
@@ -97,7 +104,7 @@ def run(options):
     lines = [machine_line(machine), options.text(result), *busy_lines(result["slowdown"])] if timed else []
     print_numbers(options, result | {"machine": machine}, "\n".join(lines or [options.text(result)]))
     if options.draw and options.figure:
-        draw_figure(options, options.draw, result)
+        draw_figure(options, options.draw, result, result.get("trained_on"))
     return 0
 
 

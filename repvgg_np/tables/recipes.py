@@ -1,0 +1,91 @@
+"""The presets on CIFAR-10, each with several seeds: what they reached and in which time, beside PyTorch and others.
+
+The trainings come with the package: `recipes-cifar10.json` has a line for each, and says on which machine and with
+which pictures it ran.
+"""
+
+import json
+import statistics
+from pathlib import Path
+
+from repvgg_np.analysis.published import CIFAR_TOP_1
+from repvgg_np.tables.text import columns, number
+from repvgg_np.training import PRESETS
+
+RUNS = Path(__file__).with_name("recipes-cifar10.json")
+
+
+def recipes():
+    """Take the mean over the seeds of each recipe, network, number of epochs and library.
+
+    Returns
+    -------
+    dict
+        "trained_on" (a machine) and "pictures", in words, and "rows", in the order of the file. Each row has "recipe",
+        "library", "model", "epochs", "threads", "purpose" (of the preset; None of another library or network),
+        "published" (accuracy in percent, from `CIFAR_TOP_1`, or None), "seeds" (a list), and for each of these
+        "accuracies" (from 0 to 1), "mirrored_accuracies" (of the mean over each picture and its mirror image),
+        "changed_predictions" (by the fusion, of all test pictures), "seconds" (of the whole command) and
+        "epoch_seconds" (of all epochs, with evaluations). None stands where something was not measured.
+    """
+    facts = json.loads(RUNS.read_text(encoding="utf-8"))
+    groups = {}
+    for run in facts["runs"]:
+        key = tuple(run[name] for name in ("recipe", "library", "model", "epochs", "threads"))
+        groups.setdefault(key, []).append(run)
+    rows = [_row(*key, runs) for key, runs in groups.items()]
+    return {"trained_on": facts["trained_on"], "pictures": facts["pictures"], "rows": rows}
+
+
+def _row(recipe, library, model, epochs, threads, runs):
+    """Put the runs of one row together."""
+    row = {"recipe": recipe, "library": library, "model": model, "epochs": epochs, "threads": threads}
+    preset = PRESETS.get(recipe)
+    own = preset is not None and library == "repvgg_np" and preset.model == model and preset.settings.epochs == epochs
+    row |= {"purpose": preset.purpose if own else None, "published": CIFAR_TOP_1.get(model)}
+    row["seeds"] = [run["seed"] for run in runs]
+    for several, name in (
+        ("accuracies", "test_accuracy"),
+        ("mirrored_accuracies", "mirrored_test_accuracy"),
+        ("changed_predictions", "changed_predictions"),
+        ("seconds", "seconds"),
+        ("epoch_seconds", "epoch_seconds"),
+    ):
+        row[several] = [run.get(name) for run in runs]
+    return row
+
+
+def text(result):
+    """Write the result of `recipes`."""
+    head = ["recipe", "network", "epochs", "seeds", "test pictures", "mirrored too", "changed", "threads"]
+    head += ["training", "command", "published"]
+    lines = []
+    for row in result["rows"]:
+        changed = None if None in row["changed_predictions"] else sum(row["changed_predictions"])
+        cells = [row["recipe"] + ("" if row["library"] == "repvgg_np" else f", {row['library']}")]
+        cells += [row["model"], str(row["epochs"]), str(len(row["seeds"]))]
+        cells += [mean_and_deviation(row["accuracies"]), mean_and_deviation(row["mirrored_accuracies"])]
+        cells += [number(changed, 0), str(row["threads"]), _seconds(row["epoch_seconds"]), _seconds(row["seconds"])]
+        lines.append([*cells, "-" if row["published"] is None else f"{row['published']:.2f}%"])
+    lines = columns(head, lines)
+    lines += [f"{row['recipe']} is made for {row['purpose']}" for row in result["rows"] if row["purpose"]]
+    lines += [
+        "mirrored too: with the mean over each picture and its mirror image",
+        "changed: how many predictions the fusion changes, of 10,000 for each seed",
+        "training: all epochs and evaluations; command: from its start, with compiled kernels, to the written network",
+        result["trained_on"],
+    ]
+    return "\n".join([*lines, result["pictures"]])
+
+
+def mean_and_deviation(accuracies):
+    """Write the mean of accuracies from 0 to 1 and, of more than one, their deviation in points; of None a dash."""
+    if None in accuracies:
+        return "-"
+    spread = f" +- {100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+    return f"{statistics.fmean(accuracies):.2%}{spread}"
+
+
+def _seconds(values):
+    """Write the mean of some seconds."""
+    return "-" if None in values else f"{number(statistics.fmean(values), 0)} s"
