@@ -32,8 +32,8 @@ _GROUPED = {"B1": (2, 4), "B2": (2, 4), "B3": (2, 4)}
 # Not of the paper: for the shortest way to an accuracy on CIFAR with a CPU. Kernels of many channels run at the
 # processor's peak and, with Winograd, above it; kernels of few channels on large pictures far below. So these are wide
 # and shallow, and halve the picture in the first layer (but for the largest). Blocks more are worth their time at 8x8
-# pixels, where they are cheap; a stage at 4x4 costs less still but learns no faster (`training/presets.py` has the
-# numbers). Depths, widths and strides of the stages.
+# pixels, where they are cheap; a stage at 4x4 costs less still but learns no faster (tutorial 10 has the numbers).
+# Depths, widths and strides of the stages.
 _WIDE = {
     "W1": ((1, 1, 2), (48, 64, 128), (2, 1, 2)),
     "W2": ((1, 2, 3), (48, 64, 128), (2, 1, 2)),

@@ -1,66 +1,16 @@
 """Recipes for CIFAR-10 as data: a network and the settings of its training, under a name.
 
-The first four are made for the time to an accuracy on two cores, the others are the paper's own settings. What has
-been measured so far, on CIFAR-10 whose pictures had gone through JPEG once, with two threads, from the command to the
-written network:
+The first four are made for the time to an accuracy on two cores, the others are the paper's own settings. Every training
+of them is in `tables/recipes-cifar10.json` (`repvgg-np table recipes`); in short, of the test pictures of CIFAR-10, which
+had gone through JPEG once like all others, from the command to the written network:
 
-- `minute`, seeds 0, 1, 2: 75.36, 75.29, 75.71 % of the test pictures (with mirror images 76.29, 76.37, 75.98), in 62,
-  70 and 64 s.
-- `coffee`, seeds 0, 1, 2: 85.48, 85.77, 85.65 % (with mirror images 86.25, 86.30, 86.35), in 337, 345 and 324 s.
-- `lunch`, seed 0: 89.45 % (with mirror images 89.93) in 1463 s, short of what it is made for.
-- `best` has not been run yet; its 25 epochs are what fits into 55 minutes by the speed of its steps.
-- Fused, no accuracy and no confusion of two classes changed by a picture in any of them.
+    minute    75.5 %, with mirror images 76.2 %    65 s            mean of three seeds
+    coffee    85.6 %, 86.3 %                       335 s           mean of three seeds
+    lunch     89.5 %, 89.9 %                       24.4 minutes    one seed; made for 91 %
+    best      89.9 %, 91.1 %                       51.6 minutes    one seed
 
-What each choice brought: `coffee`'s network and batches, three epochs of 35,000 training pictures, 5,000 others held
-out to judge, seed 0. (Another seed is as much as a point away: smaller differences are hints.)
-
-    SGD                                                              73.1 %
-    Muon at 0.05                                                     80.2   (at 0.08: 78.9)
-    and steps of the betas 16 times as large                         81.1   (all steps but Muon's 2.7 times: 80.8)
-    and four epochs: of 16x16, 24x24, 32x32 and 32x32 pixels         81.8   (8 % more time)
-    and a tenth of the run for the warm-up, instead of a quarter     82.1
-
-Nothing, or less, was brought by: whitened first kernels (81.2 where there were 81.1), the momentum 0.7 with Muon at 0.1
-(80.0 where there were 80.2), batches of 256 with Muon at 0.08 (79.2), gammas of 0.5, 0.5, 1 in the branches at first
-(79.1), logits learnt as if multiplied by 0.25 (79.1), and a network of two blocks less and 192 channels in the last
-stage, which takes as long (76.1 where there were 81.1).
-
-The last of the five, changed: Muon at 0.025 81.6 and at 0.015 80.0; of the networks that take about as long, depths
-1, 4, 4 and widths 32, 48, 96 gave 82.2, a first stage of 24 channels at 32x32 pixels 81.9, a fourth stage at 4x4 pixels
-(depths 1, 2, 2, 1, widths 48, 64, 128, 256) 80.1; a block more in the last stage, for 15 % more time, 83.0.
-
-Three times as long, with the same pictures, about ten minutes of one core each (seed 0; in brackets the accuracy on the
-training pictures in the last epoch):
-
-    12 epochs, from 16x16 to 32x32 pixels                            86.2 %  (87.4)
-    9 epochs of 32x32                                                85.5    (86.3)
-    12 epochs, Muon at 0.03                                          86.3    (89.4)
-    and a block more in the last stage, 11 epochs                    86.8    (90.0)
-    12 epochs, Muon at 0.02                                          86.4    (89.9)
-    12 epochs, Muon at 0.03, a first stage of 24 channels at 32x32   85.8    (89.2)
-    12 epochs, Muon at 0.03, pieces of 24x24 pixels, not shrunk ones 86.1    (88.9)
-    12 epochs, Muon at 0.03, shifted by up to 4 pixels               86.0    (87.8)
-    and a square of 8 pixels covered                                 85.3    (84.6)
-    17 epochs, Muon at 0.03, half of the easy pictures left out      86.5    (90.6)
-
-(The last: in every epoch after the first and before the last two, half of the pictures whose loss was below the mean
-are left out by lot, and the others of these count twice.) What is learnt faster is not learnt better. Of all these only
-the block more is worth its time.
-
-And of 45,000 pictures, with Muon at 0.03 and shifts of up to 4 pixels, about 35 minutes of a core each:
-
-    depths 1, 2, 3, widths 48, 96, 192, 18 epochs                    88.7 %  (92.9)
-    and mixup of 0.2                                                 88.3    (80.7, of blended pictures)
-    depths 1, 2, 3, widths 64, 128, 256, 9 epochs, shifts of 2       88.0    (90.9)
-    depths 1, 2, 5, widths 48, 96, 160, 16 epochs (`lunch`)          89.2    (93.1)
-
-How far can it go? The fastest published way to 94 % (94.01 as the mean of many runs, with the mean over six views of
-each test picture; KellerJordan/cifar10-airbench, airbench94_muon.py), written in PyTorch for a CPU, with the published
-settings but for batches of 1000, gave in one run 89.45 % of these test pictures, 90.42 with the six views, in 1693 s of
-two threads; in its last epoch it had 93.9 % of the training pictures. (`lunch` has the same 89.45 % in 1463 s.) So JPEG
-costs it about 3.6 points: if it costs every recipe as much, 91 % of these pictures are worth between 94 and 95 % of the
-original ones. The same author's older recipes for 94, 95 and 96 % take 0.36, 1.4 and 4.9 PFLOP: each point costs nearly
-four times as much as the one before.
+What each of their choices is worth, three seeds and more, is in `tables/choices-cifar10.json` (`repvgg-np table choices`).
+Tutorial 10 explains them, lists what brought nothing, and says how far these pictures let a recipe come at all.
 """
 
 import dataclasses
