@@ -1,16 +1,16 @@
 """Recipes for CIFAR-10 as data: a network and the settings of its training, under a name.
 
-The first four are made for the time to an accuracy on two cores, the others are the paper's own settings. Every training
-of them is in `tables/recipes-cifar10.json` (`repvgg-np table recipes`); in short, of the test pictures of CIFAR-10, which
-had gone through JPEG once like all others, from the command to the written network:
+The first four are made for the time to an accuracy on two cores, the others are the paper's own settings. Every
+training of them is in `tables/recipes-cifar10.json` (`repvgg-np table recipes`); in short, of the test pictures of
+CIFAR-10, which had gone through JPEG once like all others, from the command to the written network:
 
     minute    75.5 %, with mirror images 76.2 %    65 s            mean of three seeds
     coffee    85.6 %, 86.3 %                       335 s           mean of three seeds
     lunch     89.5 %, 89.9 %                       24.4 minutes    one seed; made for 91 %
     best      89.9 %, 91.1 %                       51.6 minutes    one seed
 
-What each of their choices is worth, three seeds and more, is in `tables/choices-cifar10.json` (`repvgg-np table choices`).
-Tutorial 10 explains them, lists what brought nothing, and says how far these pictures let a recipe come at all.
+What each of their choices is worth, with three seeds and more, is in `tables/choices-cifar10.json` (`repvgg-np table
+choices`). Tutorial 10 explains them, lists what brought nothing, and says how far these pictures let a recipe come.
 """
 
 import dataclasses
