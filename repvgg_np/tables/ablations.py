@@ -8,7 +8,7 @@ from repvgg_np.bench.networks import time_networks
 from repvgg_np.blocks import find_variant
 from repvgg_np.models import create_model, find_model
 from repvgg_np.tables.packaged_ablation import packaged_ablation
-from repvgg_np.tables.text import Footnotes, columns, number, speed
+from repvgg_np.tables.text import Footnotes, columns, mean_and_deviation, number, speed
 from repvgg_np.training import order_lines, read_results, summarise
 
 TABLES = {"6": TABLE_6, "7": TABLE_7}
@@ -105,7 +105,7 @@ def text(result):
         cells = [row["text"] + (f" {mark}" if mark else "")]
         cells += [number(row["training_parameters"], 0), number(row["fused_parameters"], 0)]
         cells += [speed(row["images_per_second"]), speed(row["fused_images_per_second"])] if timed else []
-        cells += [str(row["seeds"]), _accuracy(row), f"{row['paper_top_1']:.2f}"]
+        cells += [str(row["seeds"]), mean_and_deviation(row["accuracies"]), f"{row['paper_top_1']:.2f}"]
         cells += [number(row["paper_images_per_second"], 0)] if with_speed else []
         lines.append(cells)
     lines = columns(head, lines)
@@ -121,10 +121,3 @@ def text(result):
     lines.append(f"accuracies: {result['source']}; the paper's are of RepVGG-B0, 120 epochs of ImageNet")
     lines += order_lines(result["order"], {row["variant"]: row["text"] for row in rows})
     return "\n".join([*lines, *notes.lines()])
-
-
-def _accuracy(row):
-    """Write a mean accuracy and its deviation."""
-    if row["accuracy"] is None:
-        return "-"
-    return f"{row['accuracy']:.2%}" + ("" if row["deviation"] is None else f" +- {100 * row['deviation']:.2f}")

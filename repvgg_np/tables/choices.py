@@ -10,8 +10,7 @@ import statistics
 from pathlib import Path
 
 from repvgg_np.analysis.seeds import CLEAR, pooled_deviation
-from repvgg_np.tables.recipes import mean_and_deviation
-from repvgg_np.tables.text import columns
+from repvgg_np.tables.text import columns, mean_and_deviation
 
 RUNS = Path(__file__).with_name("choices-cifar10.json")
 

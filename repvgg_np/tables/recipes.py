@@ -9,7 +9,7 @@ import statistics
 from pathlib import Path
 
 from repvgg_np.analysis.published import CIFAR_TOP_1
-from repvgg_np.tables.text import columns, number
+from repvgg_np.tables.text import columns, mean_and_deviation, number
 from repvgg_np.training import PRESETS
 
 RUNS = Path(__file__).with_name("recipes-cifar10.json")
@@ -76,14 +76,6 @@ def text(result):
         result["trained_on"],
     ]
     return "\n".join([*lines, result["pictures"]])
-
-
-def mean_and_deviation(accuracies):
-    """Write the mean of accuracies from 0 to 1 and, of more than one, their deviation in points; of None a dash."""
-    if None in accuracies:
-        return "-"
-    spread = f" +- {100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-    return f"{statistics.fmean(accuracies):.2%}{spread}"
 
 
 def _seconds(values):

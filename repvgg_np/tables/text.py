@@ -1,5 +1,7 @@
 """Tables as text: columns under their heads, footnotes where a number needs one, sentences about an order."""
 
+import statistics
+
 
 def columns(head, rows):
     """Align cells; the first column to the left, the others to the right.
@@ -51,6 +53,14 @@ def number(value, digits=1):
 def speed(value):
     """Write images a second with three digits that say something."""
     return number(value, 0 if value is None or value >= 100 else 1 if value >= 10 else 2)
+
+
+def mean_and_deviation(accuracies):
+    """Write the mean of accuracies from 0 to 1 and, of more than one, their deviation in points; a dash for none."""
+    if not accuracies or None in accuracies:
+        return "-"
+    spread = f" +- {100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+    return f"{statistics.fmean(accuracies):.2%}{spread}"
 
 
 def order_lines(order, place):
