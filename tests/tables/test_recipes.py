@@ -64,6 +64,9 @@ def test_the_packaged_trainings_are_of_the_presets_as_they_are():
     for name, row in mine.items():
         assert (row["model"], row["epochs"]) == (PRESETS[name].model, PRESETS[name].settings.epochs)
         assert len(set(row["seeds"])) == len(row["seeds"])
+    for name, settings in json.loads(recipes.RUNS.read_text())["settings"].items():
+        now = json.loads(json.dumps(PRESETS[name].settings.as_dict()))
+        assert settings == {key: value for key, value in now.items() if key not in ("seed", "evaluate_every")}
     for row in rows:
         if row["library"] == "repvgg_np":
             assert row["recipe"] in PRESETS and row["model"] in CONFIGS
