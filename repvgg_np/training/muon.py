@@ -8,9 +8,6 @@ How long the step is, follows the same author's training of CIFAR-10 (KellerJord
 airbench94_muon.py): the kernel is kept at one length, and the learning rate says which part of that length a step has.
 Behind a kernel stands a batch norm, to which its length means nothing. So a decay would do nothing but let the steps
 turn it further as it shrinks, and there is none.
-
-With RepVGG-W2-CIFAR and batches of 128, on two threads of an AMD Zen 4, a training step takes 128 ms, 8 of them for
-this; `SGD` takes 1.
 """
 
 import math
