@@ -35,7 +35,7 @@ TITLES = {
     "memory": "the memory of activations in plain, residual, dense and inception blocks (figure 3)",
     "ensemble": "the paths through a trained network, and its accuracy without some branches or blocks",
     "recipes": "the presets on CIFAR-10: accuracy of several seeds, and time, beside PyTorch's and published ones",
-    "choices": "a preset of these, shortened, with one choice changed at a time: accuracy of several seeds",
+    "choices": "a draft of the preset coffee, shortened, with one choice changed at a time: accuracy of several seeds",
 }
 
 

@@ -9,8 +9,9 @@ CIFAR-10, which had gone through JPEG once like all others, from the command to 
     lunch     89.0 %, 89.8 %                       25.3 minutes    mean of three seeds; made for 91 %
     best      89.9 %, 91.1 %                       51.6 minutes    one seed
 
-What each of their choices is worth, with three seeds and more, is in `tables/choices-cifar10.json` (`repvgg-np table
-choices`). Tutorial 10 explains them, lists what brought nothing, and says how far these pictures let a recipe come.
+What their choices are worth in a draft of `coffee`, with three seeds and more, is in `tables/choices-cifar10.json`
+(`repvgg-np table choices`). Tutorial 10 explains them, lists what brought nothing, and says how far these pictures let
+a recipe come.
 """
 
 import dataclasses
@@ -38,7 +39,7 @@ class Preset:
 
 
 # What the quick recipes share. Kernels are Muon's affair; the learning rate is that of the classifier and the batch
-# norms. Nothing is decayed, and mirror images come by a coin: the alternatives bring nothing in eight epochs.
+# norms. Nothing is decayed, and mirror images come by a coin: neither a decay nor alternating flips brought anything.
 _QUICK = Settings(
     batch_size=128,
     optimizer="muon",
@@ -72,6 +73,7 @@ _PAPER_STRONG = dataclasses.replace(
     _PAPER, epochs=200, warmup_epochs=5, rand_augment=2, magnitude=9, label_smoothing=0.1, mixup=0.2
 )
 
+# `best` has the flips and the decay with which it was trained; what they are worth in so many epochs is not measured.
 PRESETS = {
     "minute": Preset("RepVGG-W1-CIFAR", _quick(2), "a first result: 60 % within 90 seconds"),
     "coffee": Preset("RepVGG-W2-CIFAR", _quick(8, evaluate_every=4), "85 % within 6 minutes"),
