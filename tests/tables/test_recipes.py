@@ -106,9 +106,10 @@ def test_the_seeds_of_a_recipe_are_one_row_and_another_library_or_length_is_anot
         "published": "-",
     }
     assert theirs[0] == "minute, PyTorch" and theirs[4:] == ["75.00%", "-", "-", "2", "90 s", "-", "-"]
-    assert (
-        longer[-1] == "89.77%" and f"minute is made for {PRESETS['minute'].purpose}" in out and "some pictures" in out
-    )
+    assert longer[-1] == "89.77%" and "published: after 200 epochs" in out
+    assert f"minute is made for {PRESETS['minute'].purpose}" in out and "some pictures" in out
+    trainings(recipes, runs[:2])
+    assert "published:" not in run(capsys, "recipes")[1]  # nothing to explain
 
 
 def test_the_figure_of_recipes_has_every_seed_at_its_minutes(trainings):
