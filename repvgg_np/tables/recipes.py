@@ -1,7 +1,7 @@
 """The presets on CIFAR-10, each with several seeds: what they reached and in which time, beside PyTorch and others.
 
-The trainings come with the package: `recipes-cifar10.json` has a line for each, and says on which machine and with
-which pictures it ran.
+The trainings come with the package: `recipes-cifar10.json` has a line for each, and says with which pictures and on
+which machine they ran; a line that ran on another machine says so itself.
 """
 
 import json
@@ -24,9 +24,10 @@ def recipes():
         "trained_on" (a machine) and "pictures", in words, and "rows", in the order of the file. Each row has "recipe",
         "library", "model", "epochs", "threads", "purpose" (of the preset; None of another library or network),
         "published" (accuracy in percent, from `CIFAR_TOP_1`, or None), "seeds" (a list), and for each of these
-        "accuracies" (from 0 to 1), "mirrored_accuracies" (of the mean over each picture and its mirror image),
-        "changed_predictions" (by the fusion, of all test pictures), "seconds" (of the whole command) and
-        "epoch_seconds" (of all epochs, with evaluations). None stands where something was not measured.
+        "machines" (in words, if it was another than that of "trained_on"; else None), "accuracies" (from 0 to 1),
+        "mirrored_accuracies" (of the mean over each picture and its mirror image), "changed_predictions" (by the
+        fusion, of all test pictures), "seconds" (of the whole command) and "epoch_seconds" (of all epochs, with
+        evaluations). None stands where something was not measured.
     """
     facts = json.loads(RUNS.read_text(encoding="utf-8"))
     groups = {}
@@ -45,6 +46,7 @@ def _row(recipe, library, model, epochs, threads, runs):
     row |= {"purpose": preset.purpose if own else None, "published": CIFAR_TOP_1.get(model)}
     row["seeds"] = [run["seed"] for run in runs]
     for several, name in (
+        ("machines", "machine"),
         ("accuracies", "test_accuracy"),
         ("mirrored_accuracies", "mirrored_test_accuracy"),
         ("changed_predictions", "changed_predictions"),
@@ -65,7 +67,8 @@ def text(result):
         cells = [row["recipe"] + ("" if row["library"] == "repvgg_np" else f", {row['library']}")]
         cells += [row["model"], str(row["epochs"]), str(len(row["seeds"]))]
         cells += [mean_and_deviation(row["accuracies"]), mean_and_deviation(row["mirrored_accuracies"])]
-        cells += [number(changed, 0), str(row["threads"]), _seconds(row["epoch_seconds"]), _seconds(row["seconds"])]
+        cells += [number(changed, 0), str(row["threads"])]
+        cells += [_seconds(row, name, None) for name in ("epoch_seconds", "seconds")]
         lines.append([*cells, "-" if row["published"] is None else f"{row['published']:.2f}%"])
     lines = columns(head, lines)
     lines += [f"{row['recipe']} is made for {row['purpose']}" for row in result["rows"] if row["purpose"]]
@@ -76,9 +79,25 @@ def text(result):
     ]
     if any(row["published"] is not None for row in result["rows"]):
         lines.append("published: after 200 epochs (A0 to A2) or 250 (B0) of 45,000 of the original pictures, on a GPU")
+    lines += _elsewhere(result["rows"])
     return "\n".join([*lines, result["trained_on"], result["pictures"]])
 
 
-def _seconds(values):
-    """Write the mean of some seconds."""
-    return "-" if None in values else f"{number(statistics.fmean(values), 0)} s"
+def _elsewhere(rows):
+    """Write a line for each machine but that of the table, whose times are not in the means."""
+    lines = []
+    for row in rows:
+        for machine in sorted(set(row["machines"]) - {None}):
+            seeds = [str(seed) for seed, own in zip(row["seeds"], row["machines"], strict=True) if own == machine]
+            training, command = (_seconds(row, name, machine) for name in ("epoch_seconds", "seconds"))
+            lines.append(
+                f"not in these times: {row['recipe']} of {row['model']}, seed {' and '.join(seeds)}, on {machine}: "
+                f"training {training}, command {command}"
+            )
+    return lines
+
+
+def _seconds(row, name, machine):
+    """Write the mean of the seconds that the runs of a row took on a machine."""
+    values = [value for value, own in zip(row[name], row["machines"], strict=True) if own == machine]
+    return "-" if not values or None in values else f"{number(statistics.fmean(values), 0)} s"

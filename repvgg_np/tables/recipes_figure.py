@@ -22,7 +22,7 @@ def recipes_figure(path, result, title):
 
 
 def draw_recipes(axes, rows):
-    """Draw each seed of the rows of `recipes` as a dot: minutes to the right, accuracy upwards.
+    """Draw each seed of the rows of `recipes` as a dot, hollow if on another machine: minutes right, accuracy upwards.
 
     Parameters
     ----------
@@ -42,8 +42,12 @@ def draw_recipes(axes, rows):
         kind, (colour, marker, _) = next(item for item in kinds.items() if item[1][2](row))
         minutes, values = np.array(row["epoch_seconds"]) / 60, 100 * np.array(row["accuracies"])
         style = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 6, "alpha": 0.8}
-        axes.plot(minutes, values, label=None if kind in seen else kind, **style)
-        seen.add(kind)
+        elsewhere = np.array([machine is not None for machine in row["machines"]])
+        for own, fill, words in ((~elsewhere, "full", kind), (elsewhere, "none", f"{kind}, another machine")):
+            if own.any():
+                label = None if words in seen else words
+                axes.plot(minutes[own], values[own], fillstyle=fill, label=label, **style)
+                seen.add(words)
         name = row["recipe"] if row["published"] is None else row["model"].removeprefix("RepVGG-")
         place = {"xytext": (7, -3), "textcoords": "offset points", "fontsize": 8, "color": colour}
         axes.annotate(name, (minutes.max(), values.mean()), **place)

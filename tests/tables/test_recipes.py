@@ -121,6 +121,21 @@ def test_the_figure_of_recipes_has_every_seed_at_its_minutes(trainings):
     assert line.get_xdata().tolist() == [1, 2] and line.get_ydata().tolist() == pytest.approx([70, 80])
 
 
+def test_the_times_of_another_machine_are_in_no_mean_and_hollow(trainings, capsys):
+    elsewhere = {"machine": "a slower one", "seconds": 99.0, "epoch_seconds": 90.0}
+    trainings(recipes, [run_of("minute", 0, 0.7), run_of("minute", 1, 0.8, **elsewhere)])
+    assert recipes.recipes()["rows"][0]["machines"] == [None, "a slower one"]
+    out = run(capsys, "recipes")[1]
+    assert "75.00% +- 7.07" in out and "60 s     66 s" in out
+    assert "minute of RepVGG-W1-CIFAR, seed 1, on a slower one: training 90 s, command 99 s" in out
+    axes = Figure().subplots()
+    draw_recipes(axes, recipes.recipes()["rows"])
+    dots = [(line.get_fillstyle(), line.get_xdata().tolist()) for line in axes.get_lines()]
+    assert dots == [("full", [1]), ("none", [1.5])]
+    trainings(recipes, [run_of("minute", 1, 0.8, **elsewhere)])  # nothing but that: no time at all
+    assert run(capsys, "recipes")[1].splitlines()[1].split()[-3:] == ["-", "-", "-"]
+
+
 def test_a_choice_is_clear_from_two_standard_errors_on(trainings, capsys, tmp_path):
     runs = [change_of("none", "", seed, 0.80 + 0.01 * seed) for seed in (0, 1, 2)]
     runs += [change_of("better", "--whiten", seed, 0.82 + 0.01 * seed) for seed in (0, 1, 2)]
