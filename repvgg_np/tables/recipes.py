@@ -89,11 +89,10 @@ def _elsewhere(rows):
     for row in rows:
         for machine in sorted(set(row["machines"]) - {None}):
             seeds = [str(seed) for seed, own in zip(row["seeds"], row["machines"], strict=True) if own == machine]
+            which = f"seed{'s' if len(seeds) > 1 else ''} {' and '.join(seeds)}"
             training, command = (_seconds(row, name, machine) for name in ("epoch_seconds", "seconds"))
-            lines.append(
-                f"not in these times: {row['recipe']} of {row['model']}, seed {' and '.join(seeds)}, on {machine}: "
-                f"training {training}, command {command}"
-            )
+            what = f"{row['recipe']} of {row['model']}, {which}, on {machine}"
+            lines.append(f"not in these times: {what}: training {training}, command {command}")
     return lines
 
 
