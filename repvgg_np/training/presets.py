@@ -7,7 +7,7 @@ CIFAR-10, which had gone through JPEG once like all others, from the command to 
     minute    75.5 %, with mirror images 76.2 %    66 s            mean of three seeds
     coffee    85.5 %, 86.2 %                       342 s           mean of three seeds
     lunch     89.0 %, 89.8 %                       25.3 minutes    mean of three seeds; made for 91 %
-    best      89.9 %, 90.8 %                       53.2 minutes    mean of two seeds, time of one
+    best      89.9 %, 90.8 %                       53.2 minutes    mean of three seeds, time of one
 
 What their choices are worth in a draft of `coffee`, with three seeds and more, is in `tables/choices-cifar10.json`
 (`repvgg-np table choices`). Tutorial 10 explains them, lists what brought nothing, and says how far these pictures let
