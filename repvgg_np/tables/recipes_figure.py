@@ -48,9 +48,13 @@ def draw_recipes(axes, rows):
                 label = None if words in seen else words
                 axes.plot(minutes[own], values[own], fillstyle=fill, label=label, **style)
                 seen.add(words)
-        name = row["recipe"] if row["published"] is None else row["model"].removeprefix("RepVGG-")
         place = {"xytext": (7, -3), "textcoords": "offset points", "fontsize": 8, "color": colour}
-        axes.annotate(name, (minutes.max(), values.mean()), **place)
+        if row["published"] is None:
+            axes.annotate(row["recipe"], (minutes.max(), values.mean()), **place)
+        else:  # other networks lie among each other, so each seed is named
+            name = row["model"].removeprefix("RepVGG-").removesuffix("-CIFAR")
+            for dot in zip(minutes, values, strict=True):
+                axes.annotate(name, dot, **place)
     axes.set_xscale("log")
     ticks = (1, 2, 5, 10, 20, 30, 60)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -121,6 +121,16 @@ def test_the_figure_of_recipes_has_every_seed_at_its_minutes(trainings):
     assert line.get_xdata().tolist() == [1, 2] and line.get_ydata().tolist() == pytest.approx([70, 80])
 
 
+def test_the_figure_names_a_recipe_once_and_each_seed_of_a_network_of_the_paper(trainings):
+    runs = [run_of("minute", seed, 0.7 + seed / 10) for seed in (0, 1)]
+    runs += [run_of("best", seed, 0.6, model="RepVGG-A0-CIFAR", epoch_seconds=60.0 * (seed + 1)) for seed in (0, 1)]
+    trainings(recipes, runs)
+    axes = Figure().subplots()
+    draw_recipes(axes, recipes.recipes()["rows"])
+    names = [(text.get_text(), text.xy) for text in axes.texts]
+    assert names == [("minute", pytest.approx((1, 75))), ("A0", pytest.approx((1, 60))), ("A0", pytest.approx((2, 60)))]
+
+
 def test_the_times_of_another_machine_are_in_no_mean_and_hollow(trainings, capsys):
     elsewhere = {"machine": "a slower one", "seconds": 99.0, "epoch_seconds": 90.0}
     trainings(recipes, [run_of("minute", 0, 0.7), run_of("minute", 1, 0.8, **elsewhere)])
