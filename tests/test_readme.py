@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import repvgg_np as rv
 from repvgg_np.cli import _parser
+from repvgg_np.demo import MODEL
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,6 +25,14 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec("\n".join(INDENTED[start : end + 1]), {"x": x})
     assert capsys.readouterr().out.startswith("True ")
     assert (tmp_path / "plain.npz").exists()
+
+
+@pytest.mark.slow_without_jit
+def test_the_main_jobs_blocks_are_computed_by_what_the_readme_prints():
+    pictures = np.random.default_rng(0).normal(size=(256, 3, 32, 32)).astype(np.float32)
+    report = rv.verify_fusion(rv.create_model(MODEL, num_classes=10), pictures)
+    printed = re.findall(r"^ +(stage[\d.]+) +(im2col|winograd) ", README.split("## CIFAR-10")[0], flags=re.MULTILINE)
+    assert printed == [(block.name, block.algorithm) for block in report.blocks]
 
 
 def test_the_commands_of_the_readme_parse():
